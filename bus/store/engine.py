@@ -1,0 +1,50 @@
+"""The database: an engine from settings, and what turns its failures into the bus's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from bus.errors import DiskFull, StoreUnavailable, Text
+
+POOL_SIZE = 10  # requests wait for a connection rather than open one each
+POOL_OVERFLOW = 10
+POOL_WAIT_S = 10.0
+
+
+def make_engine(url: str) -> Engine:
+    """An engine on psycopg 3. `url` is a libpq URL, `postgresql://…`."""
+    return create_engine(
+        re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg://", url),
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_OVERFLOW,
+        pool_timeout=POOL_WAIT_S,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 5, "application_name": "lgsp"},
+    )
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One transaction; raises StoreUnavailable (retriable) or DiskFull where the database can't do its part."""
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except PoolTimeout as error:
+        raise StoreUnavailable(_UNAVAILABLE) from error
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) == "53100":
+            raise DiskFull(Text("the database's disk is full", "ổ đĩa của cơ sở dữ liệu đã đầy")) from error
+        raise StoreUnavailable(_UNAVAILABLE) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise StoreUnavailable(_UNAVAILABLE) from error
+        raise
+
+
+_UNAVAILABLE = Text("the database does not answer; try again", "cơ sở dữ liệu không phản hồi; hãy thử lại")
