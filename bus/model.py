@@ -6,7 +6,7 @@ an offset.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -155,3 +155,4 @@ class Account:
 
 
 Json = dict[str, Any]
+Clock = Callable[[], datetime]  # aware, UTC; passed, never asked for inside
