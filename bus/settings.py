@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     # Tokens
     token_ttl_s: int = 300  # a leaked token is worth minutes
     clock_skew_s: int = 5
+    public_url: str | None = None  # what clients call this bus, the audience of their assertions; else http://host:port
 
     # Publishing
     publish_body_bytes_max: int = 64 * 2**20  # one batch; the connectors cut theirs at 10,000 records

@@ -69,6 +69,15 @@ clients = Table(
     _now(),
 )
 
+# The ids of client assertions (RFC 7523) that were used, until they expire: none is taken twice, on any process.
+assertions = Table(
+    "assertions",
+    METADATA,
+    Column("client", ForeignKey("clients.id", ondelete="CASCADE"), primary_key=True),
+    Column("jti", String(200), primary_key=True),
+    Column("expires_at", DateTime(timezone=True), nullable=False, index=True),
+)
+
 legal_bases = Table(
     "legal_bases",
     METADATA,
