@@ -1,0 +1,213 @@
+"""Reading the log: a follower that goes on from an offset, and a bounded pool of consumers for those who ask now and then.
+
+Nobody here joins a consumer group: where to go on is known from the database or the topics, and is given.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from bus.errors import LogUnavailable, Text
+from bus.log.connection import KafkaConnection
+from bus.log.position import Positions
+
+READ_TIMEOUT_S = 10.0
+Place = tuple[str, int]  # topic, partition
+TICK_S = 0.1
+
+
+@dataclass(slots=True)
+class Records:
+    """Records by columns, each partition's in its order. A `None` value is a tombstone; times are epoch milliseconds."""
+
+    topics: list[str] = field(default_factory=list)
+    partitions: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    timestamps: list[int] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
+    values: list[bytes | None] = field(default_factory=list)
+    headers: list[list[tuple[str, bytes]] | None] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def add(self, message: Any, *, with_headers: bool = False) -> None:
+        self.topics.append(message.topic())
+        self.partitions.append(message.partition())
+        self.offsets.append(message.offset())
+        self.timestamps.append(message.timestamp()[1])
+        self.keys.append(message.key() or b"")
+        self.values.append(message.value())
+        if with_headers:
+            self.headers.append(message.headers())
+
+
+def _consumer(connection: KafkaConnection, *, prefetch_kbytes: int, prefetch_records: int) -> Consumer:
+    return Consumer(
+        connection.librdkafka()
+        | {
+            "group.id": "lgsp-unused",  # librdkafka demands a name; nothing is committed under it
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",  # an offset that is gone is said, never skipped
+            "enable.partition.eof": True,
+            "fetch.queue.backoff.ms": 5,  # the default of 1,000 holds a reader at a third of its speed
+            "fetch.error.backoff.ms": 50,
+            "queued.min.messages": prefetch_records,
+            "queued.max.messages.kbytes": prefetch_kbytes,
+            "fetch.message.max.bytes": 4 * 2**20,
+            "fetch.wait.max.ms": 250,
+            "check.crcs": True,
+        }
+    )
+
+
+class Follower:
+    """Follows all partitions of one topic from given offsets; what a worker reads. One thread only."""
+
+    def __init__(self, connection: KafkaConnection, topic: str, offsets: Mapping[int, int]) -> None:
+        self._consumer = _consumer(connection, prefetch_kbytes=65_536, prefetch_records=200_000)
+        self._consumer.assign([TopicPartition(topic, p, o) for p, o in offsets.items()])
+
+    def read(self, records_max: int, timeout_s: float) -> Records:
+        """Up to `records_max` records; returns what is there as soon as there is something, or empty after `timeout_s`."""
+        records = Records()
+        for message in self._take(records_max, timeout_s):
+            records.add(message)
+        return records
+
+    def _take(self, records_max: int, timeout_s: float) -> Iterator[Any]:
+        # consume(n) waits for n or the timeout; so the first is awaited alone, and what else is there is then taken at once.
+        first = self._consumer.poll(timeout_s)
+        if first is None:
+            return
+        for message in [first, *self._consumer.consume(records_max - 1, 0.0)]:
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() != KafkaError._PARTITION_EOF:
+                _raise_unless_passing(error)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+class Readers:
+    """A bounded pool of consumers for reads that begin anywhere. Safe for threads; a read waits for a free consumer."""
+
+    def __init__(self, connection: KafkaConnection, consumers_max: int) -> None:
+        self._connection = connection
+        self._free = threading.Semaphore(consumers_max)
+        self._idle: list[tuple[Consumer, dict[Place, int]]] = []
+        self._lock = threading.Lock()
+
+    def read(self, start: Positions, end: Positions, records_max: int, *, with_headers: bool = False) -> Records:
+        """Up to `records_max` records from `start` to before `end`, sorted by topic, partition, offset.
+
+        All records of `end` were acknowledged before the call, so that the read ends: raises LogUnavailable when the brokers don't
+        hand them over in time or the start is older than what they keep.
+        """
+        wanted = {
+            (topic, p): (begin, end[topic][p])
+            for topic, offsets in start.items()
+            for p, begin in enumerate(offsets)
+            if topic in end and begin < end[topic][p]
+        }
+        if not wanted:
+            return Records()
+        with self._borrow(wanted) as (consumer, reached):
+            return _read(consumer, wanted, records_max, with_headers, reached)
+
+    def close(self) -> None:
+        with self._lock:
+            for consumer, _ in self._idle:
+                consumer.close()
+            self._idle.clear()
+
+    @contextmanager
+    def _borrow(self, wanted: Mapping[Place, tuple[int, int]]) -> Iterator[tuple[Consumer, dict[Place, int]]]:
+        """A consumer assigned to what is wanted: the one that stands just there, else any, moved."""
+        if not self._free.acquire(timeout=READ_TIMEOUT_S):
+            raise LogUnavailable(Text("too many readers at once; try again", "quá nhiều lượt đọc cùng lúc; hãy thử lại"))
+        try:
+            with self._lock:
+                at = next((i for i, (_, stands) in enumerate(self._idle) if _stands_at(stands, wanted)), None)
+                found = self._idle.pop(at if at is not None else 0) if self._idle else None
+            consumer = found[0] if found else _consumer(self._connection, prefetch_kbytes=8_192, prefetch_records=20_000)
+            if at is None:
+                consumer.assign([TopicPartition(t, p, begin) for (t, p), (begin, _) in wanted.items()])
+            reached: dict[Place, int] = {}
+            try:
+                yield consumer, reached
+            except BaseException:
+                consumer.close()
+                raise
+            with self._lock:
+                self._idle.append((consumer, reached))
+        finally:
+            self._free.release()
+
+
+def _read(
+    consumer: Consumer,
+    wanted: Mapping[Place, tuple[int, int]],
+    records_max: int,
+    with_headers: bool,
+    reached: dict[Place, int],
+) -> Records:
+    taken: list[Any] = []
+    going = dict(wanted)
+    over = False
+    deadline = time.monotonic() + READ_TIMEOUT_S
+    while going and len(taken) < records_max:
+        messages = consumer.consume(min(records_max - len(taken), 10_000), TICK_S if not taken else 0.02)
+        if not messages and time.monotonic() > deadline:
+            raise LogUnavailable(Text("Kafka does not hand over; try again", "Kafka không trả dữ liệu; hãy thử lại"))
+        for message in messages:
+            place = (message.topic(), message.partition())
+            error = message.error()
+            if error is not None:
+                if error.code() == KafkaError._PARTITION_EOF:
+                    if place in going and message.offset() >= going[place][1]:
+                        del going[place]
+                    continue
+                _raise_unless_passing(error)
+                continue
+            if place not in wanted or message.offset() >= wanted[place][1]:
+                over = True
+                going.pop(place, None)
+                continue
+            taken.append(message)
+            if message.offset() + 1 >= wanted[place][1]:
+                going.pop(place, None)
+    taken.sort(key=lambda m: (m.topic(), m.partition(), m.offset()))
+    records = Records()
+    for message in taken:
+        records.add(message, with_headers=with_headers)
+    if not over:  # where the consumer stands is known, so that the next read that begins there needn't move it
+        reached |= {place: begin for place, (begin, _) in wanted.items()}
+        for topic, partition, offset in zip(records.topics, records.partitions, records.offsets, strict=True):
+            reached[topic, partition] = offset + 1
+    return records
+
+
+def _stands_at(stands: Mapping[Place, int], wanted: Mapping[Place, tuple[int, int]]) -> bool:
+    return all(stands.get(place) == begin for place, (begin, _) in wanted.items())
+
+
+def _raise_unless_passing(error: KafkaError) -> None:
+    """Lost connections heal by themselves; the caller's deadline bounds the wait."""
+    if error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT):
+        return
+    if error.retriable():
+        return
+    raise LogUnavailable(
+        Text(f"reading from Kafka failed ({error.name()})", f"đọc từ Kafka thất bại ({error.name()})")
+    ) from KafkaException(error)

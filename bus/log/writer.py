@@ -1,0 +1,216 @@
+"""Appending to the log: batches in, positions out, and no answer before Kafka's acknowledgement.
+
+Order per partition is the order of the calls. The producer is idempotent and waits for all in-sync replicas; correctness above
+this doesn't rest on transactions (no Python client speaks the current protocol).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from bus.errors import LogUnavailable, Text
+from bus.log.connection import KafkaConnection
+
+logger = logging.getLogger(__name__)
+
+IN_FLIGHT_RECORDS_MAX = 200_000  # what one process may hold unacknowledged; then append() waits
+PIECE_RECORDS = 10_000
+Header = tuple[str, bytes]
+
+
+@dataclass(slots=True)
+class Append:
+    """Some records on their way. `wait()` returns where they are: partition → [first, next] offset."""
+
+    expected: int
+    positions: dict[int, list[int]] = field(default_factory=dict)
+    error: KafkaError | None = None
+    _done: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def delivered(self, error: KafkaError | None, message: Any) -> None:
+        """Kafka's word on one record: on the polling thread, or on the caller's when the queue refused it."""
+        with self._lock:
+            if error is not None:
+                self.error = error
+            else:
+                partition, offset = message.partition(), message.offset()
+                span = self.positions.get(partition)
+                if span is None:
+                    self.positions[partition] = [offset, offset + 1]
+                else:
+                    span[1] = offset + 1
+            self.expected -= 1
+            if self.expected == 0:
+                self._done.set()
+
+    def wait(self, timeout_s: float) -> dict[int, list[int]]:
+        """Raises LogUnavailable when not all records were acknowledged in time: none of them counts as accepted then."""
+        if self.expected and not self._done.wait(timeout_s):
+            raise LogUnavailable(
+                Text(
+                    f"Kafka did not acknowledge within {timeout_s:g} s; send the same again",
+                    f"Kafka không xác nhận trong {timeout_s:g} giây; hãy gửi lại",
+                )
+            )
+        if self.error is not None:
+            raise LogUnavailable(
+                Text(
+                    f"Kafka did not take the records ({self.error.name()}); send the same again",
+                    f"Kafka không nhận bản ghi ({self.error.name()}); hãy gửi lại",
+                )
+            )
+        return self.positions
+
+
+class Writer:
+    """One producer for the process, polled by a thread of its own. Safe for threads."""
+
+    def __init__(self, connection: KafkaConnection, *, timeout_s: float) -> None:
+        self._settings = connection.librdkafka() | {
+            "acks": "all",
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",  # the Java clients' choice of partition for a key
+            "compression.type": "lz4",
+            "linger.ms": 1,  # a single record shouldn't wait for company
+            "batch.num.messages": 10_000,
+            "batch.size": 900_000,
+            "queue.buffering.max.messages": IN_FLIGHT_RECORDS_MAX * 2,
+            "queue.buffering.max.kbytes": 262_144,
+            "message.timeout.ms": int(timeout_s * 1000),
+            "error_cb": self._on_error,
+        }
+        self.timeout_s = timeout_s
+        self._lock = threading.Lock()  # one append at a time enters the queue, whole
+        self._room = threading.BoundedSemaphore(IN_FLIGHT_RECORDS_MAX // PIECE_RECORDS)
+        self._producer = Producer(self._settings)
+        self._fatal = False
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="log-writer", daemon=True)
+        self._thread.start()
+
+    def append(
+        self,
+        topic: str,
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        *,
+        partition: int | None = None,
+        headers: Sequence[Sequence[Header]] | None = None,
+        last_headers: Sequence[Header] | None = None,
+    ) -> Append:
+        """Put records in the queue; `wait()` on what comes back.
+
+        Without `partition` the key decides. `headers` are one list a record; `last_headers` go on the last record alone, which
+        says once per batch what would cost a third of the speed on each. Raises LogUnavailable when the queue stays full.
+        """
+        append = Append(len(keys))
+        with self._lock:
+            self._renew_if_fatal()
+            for begin in range(0, len(keys), PIECE_RECORDS):
+                end = min(begin + PIECE_RECORDS, len(keys))
+                if not self._room.acquire(timeout=self.timeout_s):
+                    raise LogUnavailable(Text("too much waits for Kafka; try again", "quá nhiều bản ghi đang chờ Kafka; hãy thử lại"))
+                piece = _Piece(append, end - begin, self._room)
+                last = end == len(keys) and last_headers is not None
+                if headers is None:
+                    self._batch(topic, keys, values, range(begin, end - last), partition, piece)
+                    if last:
+                        self._single(topic, keys[-1], values[-1], partition, list(last_headers or ()), piece)
+                else:
+                    for i in range(begin, end):
+                        self._single(topic, keys[i], values[i], partition, list(headers[i]), piece)
+        return append
+
+    def close(self) -> None:
+        """Wait for what is under way, then end the polling."""
+        self._producer.flush(self.timeout_s)
+        self._closed.set()
+        self._thread.join()
+
+    def _batch(
+        self,
+        topic: str,
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        span: range,
+        partition: int | None,
+        piece: _Piece,
+    ) -> None:
+        messages: list[dict[str, Any]] = [{"key": keys[i], "value": values[i]} for i in span]
+        if not messages:
+            return
+        where = {} if partition is None else {"partition": partition}
+        queued = self._producer.produce_batch(topic, messages, on_delivery=piece.delivered, **where)
+        if queued < len(messages):
+            for message in messages:
+                if "_error" in message:
+                    piece.failed(message["_error"])
+
+    def _single(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        headers: list[Header],
+        piece: _Piece,
+    ) -> None:
+        try:
+            self._producer.produce(
+                topic,
+                key=key,
+                value=value,
+                headers=headers or None,
+                on_delivery=piece.delivered,
+                **({} if partition is None else {"partition": partition}),
+            )
+        except KafkaException as error:
+            piece.failed(error.args[0])
+        except BufferError:
+            piece.failed(KafkaError(KafkaError._QUEUE_FULL))
+
+    def _poll(self) -> None:
+        while not self._closed.is_set():
+            self._producer.poll(0.1)
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._fatal = True
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
+            logger.warning("kafka: %s", error.name())
+
+    def _renew_if_fatal(self) -> None:
+        if self._fatal:
+            logger.warning("the producer is beyond use; a new one takes over")
+            self._producer.flush(0)
+            self._producer = Producer(self._settings)
+            self._fatal = False
+
+
+class _Piece:
+    """Counts one piece's acknowledgements and gives its room back when the last has come."""
+
+    __slots__ = ("_append", "_left", "_lock", "_room")
+
+    def __init__(self, append: Append, records: int, room: threading.BoundedSemaphore) -> None:
+        self._append = append
+        self._left = records
+        self._room = room
+        self._lock = threading.Lock()
+
+    def delivered(self, error: KafkaError | None, message: Any) -> None:
+        self._append.delivered(error, message)
+        with self._lock:
+            self._left -= 1
+            if self._left == 0:
+                self._room.release()
+
+    def failed(self, error: KafkaError) -> None:
+        self.delivered(error, None)
