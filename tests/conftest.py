@@ -1,0 +1,5 @@
+"""Fixtures for every floor of the tests."""
+
+from tests.servers import kafka, postgres_dsn, postgres_module_dsn, postgres_server
+
+__all__ = ["kafka", "postgres_dsn", "postgres_module_dsn", "postgres_server"]
