@@ -31,9 +31,9 @@ from registry.errors import Text
 LOCK_FILE = Path(__file__).with_name("kafka-jars.lock.json")
 ROOTS = (
     f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
-    f"org.apache.kafka:kafka-tools:{KAFKA_VERSION}",
     "org.slf4j:slf4j-simple:1.7.36",  # Kafka 4 speaks slf4j 1.7: with a binding for 2.x start-up errors are silent
 )
+NOT_NEEDED = ("org.scala-lang:scala-reflect",)  # scala-logging names it for its macros, which only a compiler runs
 PARALLEL = 8  # repositories answer one request in some 100 ms; more than this brings nothing
 TIMEOUT_S = 20
 TRIES = 3
@@ -226,7 +226,8 @@ def maven(repo_cache: Path, repositories: dict[str, str] | None = None) -> Any:
 def write_lock(repo_cache: Path) -> tuple[Jar, ...]:
     """Resolve ROOTS through jgo and write LOCK_FILE."""
     context = maven(repo_cache)
-    roots = [context.create_dependency(root) for root in ROOTS]
+    excluded = [context.project(*name.split(":")) for name in NOT_NEEDED]
+    roots = [context.create_dependency(root, excluded) for root in ROOTS]
     inputs, transitive = context.resolver.resolve(roots)
     artifacts = {dependency.artifact.key: dependency.artifact for dependency in (*inputs, *transitive)}.values()
     jars = []

@@ -5,13 +5,38 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 Hashes = npt.NDArray[np.uint64]
 Values = npt.NDArray[np.int64]
 
 ABSENT = 0
+DELETED = 1
+UNKNOWN = 2
+_SEEDS = [secrets.randbits(63) for _ in range(2)]  # nobody can prepare keys that fall together
+
+
+def key_hashes(keys: Sequence[bytes] | pl.Series) -> Hashes:
+    """64-bit hashes of the keys, of use in this process only."""
+    return _column(keys).hash(_SEEDS[0]).to_numpy()
+
+
+def digests(values: Sequence[bytes | None] | pl.Series) -> Values:
+    """What stands for a record's content: DELETED for None, else 64 bits of its hash; never ABSENT or UNKNOWN."""
+    column = _column(values)
+    hashed = column.hash(_SEEDS[1]).to_numpy().view(np.int64).copy()
+    hashed[(hashed >= ABSENT) & (hashed <= UNKNOWN)] = 3
+    hashed[column.is_null().to_numpy()] = DELETED
+    return hashed
+
+
+def _column(values: Sequence[bytes | None] | pl.Series) -> pl.Series:
+    return values if isinstance(values, pl.Series) else pl.Series(values, dtype=pl.Binary)
 
 
 class KeyTable:

@@ -22,6 +22,7 @@ from registry.contract import TopicPolicy
 T = TypeVar("T")
 
 _INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,40}")
+MESSAGE_BYTES_MAX = 1_048_588  # Kafka's own default
 DLQ_RETENTION_MS = 90 * 86_400_000  # a quarantined record's bytes outlive the owner's deadline for it by far
 
 
@@ -75,13 +76,20 @@ class Topics:
                 self._admin.close()
                 self._admin = None
 
-    def ensure(self, topic: str, policy: TopicPolicy, *, partitions: int | None = None) -> int:
+    def ensure(
+        self,
+        topic: str,
+        policy: TopicPolicy,
+        *,
+        partitions: int | None = None,
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
+    ) -> int:
         """Make the topic where it's missing, set what differs from `policy`; returns its number of partitions.
 
         Raises Conflict when the topic is there with another number of partitions: keys would move between them.
         """
         wanted = partitions or policy.partitions or self._settings.partitions
-        configs = self._configs(policy)
+        configs = self._configs(policy) | {"max.message.bytes": str(message_bytes_max)}
         create = {
             topic: {
                 "num_partitions": wanted,
@@ -108,7 +116,8 @@ class Topics:
 
     def ensure_dlq(self, topic: str) -> int:
         """The dead-letter topic: one partition, so that its offset alone names a record."""
-        return self.ensure(topic, TopicPolicy(partitions=1, cleanup="delete", retention_ms=DLQ_RETENTION_MS), partitions=1)
+        policy = TopicPolicy(partitions=1, cleanup="delete", retention_ms=DLQ_RETENTION_MS)
+        return self.ensure(topic, policy, partitions=1, message_bytes_max=self._settings.publish_body_bytes_max + 2**20)
 
     def partitions(self, topic: str) -> int:
         """The topic's number of partitions, remembered after the first answer. 0 where there is no such topic."""
@@ -155,7 +164,6 @@ class Topics:
         configs = {
             "cleanup.policy": policy.cleanup,
             "min.insync.replicas": str(self._settings.min_insync),
-            "max.message.bytes": "1048588",
             "segment.bytes": str(256 * 2**20),
         }
         if policy.cleanup == "compact":

@@ -72,7 +72,7 @@ class Append:
 class Writer:
     """One producer for the process, polled by a thread of its own. Safe for threads."""
 
-    def __init__(self, connection: KafkaConnection, *, timeout_s: float) -> None:
+    def __init__(self, connection: KafkaConnection, *, timeout_s: float, message_bytes_max: int = 2**20) -> None:
         self._settings = connection.librdkafka() | {
             "acks": "all",
             "enable.idempotence": True,
@@ -83,6 +83,7 @@ class Writer:
             "batch.size": 900_000,
             "queue.buffering.max.messages": IN_FLIGHT_RECORDS_MAX * 2,
             "queue.buffering.max.kbytes": 262_144,
+            "message.max.bytes": message_bytes_max,  # the dead letter takes a record of any size that came in
             "message.timeout.ms": int(timeout_s * 1000),
             "error_cb": self._on_error,
         }

@@ -1,6 +1,7 @@
 """Every table of the bus that isn't the registry's. What goes in and out of them is written beside each use.
 
-No table holds a record's values. `quarantine.key` is the one piece of payload, needed to recognise a correction at the source.
+No table holds a record's values. The keys of rejected records, in `quarantine` and `receipts.rejected`, are the one piece of payload:
+a correction at the source is recognised by them.
 """
 
 from __future__ import annotations
