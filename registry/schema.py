@@ -24,11 +24,11 @@ SIZE_BYTES_MAX = 1_000_000  # 10,000 documented fields; librdkafka and Confluent
 class Schema:
     """One parsed schema. Two schemas are equal when their `identity` is.
 
-    `definition` is as fastavro parsed it, with full names (hand it to fastavro as it is); `named` holds every
-    named type by its full name. `canonical` is the Parsing Canonical Form, `rabin` its CRC-64-AVRO (8 bytes, little endian as
-    single-object encoding has it), `sha256` its SHA-256 in hex: they say how records are *written*. `identity` (SHA-256
-    in hex) also covers defaults, documentation, aliases and logical types: it says which schema *this* is, so the
-    registry's ids rest on it.
+    `definition` is as fastavro parsed it, with full names (hand it to fastavro as it is); `named` holds every named
+    type by its full name. `canonical` is the Parsing Canonical Form, `rabin` its CRC-64-AVRO (8 bytes, little endian
+    as single-object encoding has it), `sha256` its SHA-256 in hex: they say how records are *written*. `identity`
+    (SHA-256 in hex) also covers defaults, documentation, aliases and logical types: it says which schema *this* is,
+    so the registry's ids rest on it.
     """
 
     definition: Definition = field(compare=False)
