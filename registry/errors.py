@@ -5,6 +5,10 @@
     ├── SchemaInvalid        not an Avro schema
     ├── SchemaIncompatible   would break the subject's compatibility level
     ├── SubjectUnknown, VersionUnknown, SchemaUnknown
+    ├── SubjectInvalid       not a name that a subject can have
+    ├── AlreadyDeleted       a soft delete of what is softly deleted
+    ├── NotYetDeleted        a permanent delete of what wasn't softly deleted before
+    ├── AccessDenied         no credentials (401), or not the right (403)
     └── CodecError           bytes that aren't a record of the schema
 
 Every message is said in English and in Vietnamese; it names the path, what was found and what was expected, and never a
@@ -16,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class Text(NamedTuple):
@@ -100,6 +104,28 @@ class VersionUnknown(RegistryError):
 
 class SchemaUnknown(RegistryError):
     code = "schema_unknown"
+
+
+class SubjectInvalid(RegistryError):
+    code = "subject_invalid"
+
+
+class AlreadyDeleted(RegistryError):
+    code = "already_deleted"
+
+
+class NotYetDeleted(RegistryError):
+    code = "not_yet_deleted"
+
+
+class AccessDenied(RegistryError):
+    """`status` is 401 where it isn't known who asks, 403 where who asks may not."""
+
+    code = "access_denied"
+
+    def __init__(self, status: Literal[401, 403], message: Text) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class CodecError(RegistryError):
