@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import secrets as random_secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -16,8 +20,10 @@ from bus.model import ContractState, Target
 from bus.store.engine import transaction
 from bus.store.tables import contract_versions, secrets, targets
 from registry import contract as contracts
-from registry.codec import Codec, codec_for
+from registry.codec import Codec, codec_for, framing
+from registry.codec.resolve import resolve
 from registry.contract import Contract
+from registry.errors import CodecError
 from registry.parse import Parser, parser_for
 from registry.rules import Rules, compile_rules
 from registry.store import RegistryStore
@@ -145,3 +151,28 @@ def view_secret(connection: Connection, contract: str, view: str) -> bytes:
     )
     value: bytes = connection.scalars(select(secrets.c.value).where(secrets.c.name == name)).one()
     return value
+
+
+def decode(
+    catalogue: Catalogue, values: Sequence[bytes | None], schema_id: int, codec: Codec
+) -> pl.DataFrame:
+    """The records by columns of the schema `schema_id`, in their order; those of older versions are lifted to it.
+
+    Raises CodecError for bytes that are no framed record, SchemaUnknown for an id that the registry doesn't hold.
+    """
+    groups, bad = framing.strip(pa.array(values, pa.binary()))
+    if bad:
+        raise CodecError(Text("found bytes without a schema id", "dữ liệu không có mã lược đồ"), bad[0])
+    parts: list[pl.DataFrame] = []
+    order: list[npt.NDArray[np.intp]] = []
+    for group in groups:
+        bodies = group.bodies
+        if group.schema_id != schema_id:
+            bodies = resolve(bodies, catalogue.codec(group.schema_id).schema, codec.schema)
+        parts.append(codec.decode(bodies))
+        order.append(group.rows.to_numpy())
+    if not parts:
+        return codec.decode(pa.array([], pa.binary()))
+    if len(parts) == 1:
+        return parts[0]
+    return pl.concat(parts)[np.argsort(np.concatenate(order), kind="stable")]

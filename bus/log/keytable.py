@@ -100,25 +100,24 @@ class KeyTable:
             self.put(keys, values)
 
 
-def previous(table: KeyTable, hashes: Hashes, values: Values) -> Values:
-    """For each record of a batch the value its key had just before it; the table then holds each key's last value.
+def previous(table: KeyTable, hashes: Hashes, values: Values) -> tuple[Values, npt.NDArray[np.intp]]:
+    """For each record of a batch the value that its key had just before it, and the index of each key's last record.
 
-    `hashes` may repeat: a key's second record in the batch sees the first one's value.
+    `hashes` may repeat: a key's second record in the batch sees the first one's value. The table isn't changed.
     """
     if not len(hashes):
-        return np.zeros(0, np.int64)
+        return np.zeros(0, np.int64), np.zeros(0, np.intp)
     order = np.argsort(hashes, kind="stable")
     sorted_hashes, sorted_values = hashes[order], values[order]
-    first = np.empty(len(order), bool)
+    first = np.empty(len(order), np.bool_)
     first[0] = True
     first[1:] = sorted_hashes[1:] != sorted_hashes[:-1]
-    last = np.empty(len(order), bool)
+    last = np.empty(len(order), np.bool_)
     last[-1] = True
     last[:-1] = first[1:]
     before = np.empty(len(order), np.int64)
     before[1:] = sorted_values[:-1]
     before[first] = table.get(sorted_hashes[first])
-    table.put(sorted_hashes[last], sorted_values[last])
     result = np.empty(len(order), np.int64)
     result[order] = before
-    return result
+    return result, order[last]

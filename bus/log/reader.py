@@ -49,6 +49,16 @@ class Records:
             self.headers.append(message.headers())
 
 
+    def below(self, until: Mapping[int, int]) -> Records:
+        """The records before the given offset of their partition."""
+        kept = [i for i, (p, o) in enumerate(zip(self.partitions, self.offsets, strict=True)) if o < until[p]]
+        return Records(
+            *([column[i] for i in kept] if column else [] for column in (
+                self.topics, self.partitions, self.offsets, self.timestamps, self.keys, self.values, self.headers
+            ))
+        )
+
+
 def _consumer(connection: KafkaConnection, *, prefetch_kbytes: int, prefetch_records: int) -> Consumer:
     return Consumer(
         connection.librdkafka()
@@ -211,3 +221,40 @@ def _raise_unless_passing(error: KafkaError) -> None:
     raise LogUnavailable(
         Text(f"reading from Kafka failed ({error.name()})", f"đọc từ Kafka thất bại ({error.name()})")
     ) from KafkaException(error)
+
+
+def scan(connection: KafkaConnection, start: Positions, end: Positions) -> Iterator[Records]:
+    """Every record from `start` to before `end`, in pieces, each partition in its order; what a worker rebuilds its memory from.
+
+    All of `end` was acknowledged before. Raises LogUnavailable when nothing comes for a while.
+    """
+    going = {
+        (topic, p): (begin, end[topic][p])
+        for topic, offsets in start.items()
+        for p, begin in enumerate(offsets)
+        if begin < end[topic][p]
+    }
+    if not going:
+        return
+    consumer = _consumer(connection, prefetch_kbytes=65_536, prefetch_records=200_000)
+    try:
+        consumer.assign([TopicPartition(t, p, begin) for (t, p), (begin, _) in going.items()])
+        deadline = time.monotonic() + READ_TIMEOUT_S
+        while going:
+            records = Records()
+            for message in consumer.consume(50_000, TICK_S):
+                place, error = (message.topic(), message.partition()), message.error()
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    _raise_unless_passing(error)
+                elif place in going:
+                    if error is None and message.offset() < going[place][1]:
+                        records.add(message)
+                    if message.offset() + (error is None) >= going[place][1]:
+                        del going[place]
+            if len(records):
+                deadline = time.monotonic() + READ_TIMEOUT_S
+                yield records
+            elif time.monotonic() > deadline:
+                raise LogUnavailable(Text("Kafka does not hand over; try again", "Kafka không trả dữ liệu; hãy thử lại"))
+    finally:
+        consumer.close()
