@@ -11,7 +11,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -20,7 +21,7 @@ import psutil
 
 from bus.embedded import keeper
 from bus.embedded.folder import write_private
-from bus.errors import DataFolderInUse, EmbeddedError
+from bus.errors import EmbeddedError
 from registry.errors import Text
 
 LOG_BYTES_MAX = 4 * 2**20  # twice this on disk; weeks of a quiet server
@@ -68,8 +69,14 @@ class Child:
                 self._keeper.wait()
             pid_file(self.folder, self.name).unlink(missing_ok=True)
 
-    def log_tail(self, lines: int = 20) -> str:
-        return log_tail(self.folder, self.name, lines)
+    def log_tail(self) -> str:
+        return log_tail(self.folder, self.name)
+
+    @property
+    def last_words(self) -> Text:
+        """The end of the log, with its path, for an error's message."""
+        file, tail = self.folder / f"{self.name}.log", self.log_tail()
+        return Text(f"The end of {file}:\n{tail}", f"Cuối tệp {file}:\n{tail}")
 
 
 def start(
@@ -127,14 +134,14 @@ def start(
             Text(f"The process that keeps {name} did not start.", f"Tiến trình trông giữ {name} không khởi động được.")
         )
     child = Child(name, folder, pid, process, life_write, grace_s)
-    write_private(pid_file(folder, name), json.dumps({"server": stamp(pid), "owner": stamp(os.getpid())}) + "\n")
+    write_private(pid_file(folder, name), json.dumps(stamp(pid)) + "\n")
     return child
 
 
 def clean_environment() -> dict[str, str]:
     """What a server needs of ours: no secret of the bus and no option of another Java or PostgreSQL gets through."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "TZ") if name in os.environ}
-    return kept | {"LC_ALL": "C"}
+    return kept | {"LC_ALL": "C.UTF-8"}
 
 
 def pid_file(folder: Path, name: str) -> Path:
@@ -163,42 +170,51 @@ def stamped(mark: Sequence[float] | None) -> psutil.Process | None:
 def stop_leftover(folder: Path, name: str, stop_signal: signal.Signals, grace_s: float) -> bool:
     """Stop the server that an earlier run left in `folder`; True when there was one.
 
-    Raises DataFolderInUse when the process that started it still runs: then it is no leftover.
+    The caller holds the folder's lock, so whoever started that server is gone.
     """
     file = pid_file(folder, name)
     try:
-        found = json.loads(file.read_text("utf-8"))
-        server, owner = stamped(found["server"]), stamped(found["owner"])
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
-        return False
-    if server is None:
-        file.unlink(missing_ok=True)
-        return False
-    if owner is not None and owner.pid != os.getpid():
-        raise DataFolderInUse(
-            Text(
-                f"{folder} is in use: process {owner.pid} runs {name} in it. Stop that one or choose another folder.",
-                f"{folder} đang được sử dụng: tiến trình {owner.pid} đang chạy {name} trong đó. Hãy dừng tiến trình đó "
-                "hoặc chọn thư mục khác.",
-            )
-        )
-    with contextlib.suppress(psutil.NoSuchProcess):
-        server.send_signal(stop_signal)
-        try:
-            server.wait(grace_s)
-        except psutil.TimeoutExpired:
-            server.kill()
-            server.wait(5)
+        server = stamped(json.loads(file.read_text("utf-8")))
+    except (OSError, ValueError, TypeError, IndexError):
+        server = None
+    if server is not None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            server.send_signal(stop_signal)
+            try:
+                server.wait(grace_s)
+            except psutil.TimeoutExpired:
+                server.kill()
+                server.wait(5)
     file.unlink(missing_ok=True)
-    return True
+    return server is not None
+
+
+def wait_until(running: Child, answers: Callable[[], bool], ready_s: float) -> str | None:
+    """Call `answers` (which waits a little itself) until it says yes: None. When the server ends first: its last words.
+
+    Raises EmbeddedError after `ready_s` seconds.
+    """
+    deadline = time.monotonic() + ready_s
+    while not answers():
+        if not running.alive:
+            return running.log_tail()
+        if time.monotonic() > deadline:
+            raise EmbeddedError(
+                Text(
+                    f"{running.name} did not answer within {ready_s:.0f} s. {running.last_words.en}",
+                    f"{running.name} không trả lời trong {ready_s:.0f} giây. {running.last_words.vi}",
+                )
+            )
+    return None
 
 
 def log_tail(folder: Path, name: str, lines: int = 20) -> str:
-    """The last lines of the server's log, at most 8 KiB."""
+    """The last lines of the server's log since its last start, at most 8 KiB."""
     try:
         with (folder / f"{name}.log").open("rb") as log:
             log.seek(0, os.SEEK_END)
             log.seek(max(0, log.tell() - 8192))
-            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
+            text = log.read().decode(errors="replace")
     except OSError:
         return ""
+    return "\n".join(text.rsplit(keeper.STARTED, 1)[-1].splitlines()[-lines:])

@@ -1,14 +1,14 @@
 """Fetching locked jars from the Maven repositories that jgo knows, several side by side, each held to its SHA-256.
 
-jgo's own `resolve()` asks for a second file per jar, a SHA-1, and opens a connection for each: measured 11 s for 45 jars where
-this takes under one. What runs is decided by the lock alone.
+jgo's own `resolve()` asks for a second file per jar, a SHA-1, and opens a connection for each: measured 11 s for 45 jars
+where this takes under one. What runs is decided by the lock alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from threading import Event, Lock
@@ -55,15 +55,15 @@ def maven(repo_cache: Path) -> Any:
 def fetch(
     jars: Sequence[Jar], folder: Path, progress: Progress | None = None, repositories: Sequence[str] | None = None
 ) -> None:
-    """Put `jars` into `folder`, each in one step when its hash is right. `repositories` are base URLs, jgo's by default.
+    """Put `jars` into `folder`, each in one step when its hash is right.
 
-    Raises DownloadFailed for the first jar that doesn't come; those that came stay.
+    `repositories` are base URLs, by default those of jgo. Raises DownloadFailed for the first jar that doesn't come; those that came stay.
     """
     context = maven(folder)
     repositories = list(context.remote_repos.values()) if repositories is None else repositories
     meter = Meter(sum(jar.size for jar in jars), progress)
     # requests, not httpx: jgo brings it, and the proxy and CA settings that work for jgo and pip work here.
-    import requests  # type: ignore[import-untyped]
+    import requests
 
     with requests.Session() as session, ThreadPoolExecutor(PARALLEL, thread_name_prefix="jars") as pool:
         session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=PARALLEL))
@@ -89,7 +89,7 @@ def fetch_one(session: Any, context: Any, repositories: Sequence[str], jar: Jar,
         retry=retry_if_exception_type((requests.RequestException, NotAsLocked)),
         stop=stop_after_attempt(TRIES),
         wait=wait_exponential(0.2, max=2),
-        sleep=lambda seconds: meter.cancelled.wait(seconds) and None,
+        sleep=meter.pause,
         reraise=True,
     )
     reasons: dict[str, None] = {}  # a set that keeps its order
@@ -161,6 +161,10 @@ class Meter:
         self.total, self.progress, self.done = total, progress, 0
         self.cancelled = Event()
         self._lock = Lock()
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, unless the download was given up."""
+        self.cancelled.wait(seconds)
 
     def add(self, size: int, name: str) -> None:
         with self._lock:

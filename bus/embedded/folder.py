@@ -16,7 +16,6 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from bus.errors import DataFolderInUse, DataFolderVersion, EmbeddedError
 from registry.errors import Text
@@ -43,7 +42,7 @@ class DataFolder:
         path = path.expanduser().absolute()
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = hold(path)
         except OSError as error:
             raise EmbeddedError(
                 Text(
@@ -53,21 +52,6 @@ class DataFolder:
                 )
             ) from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "?"
-            os.close(lock)
-            raise DataFolderInUse(
-                Text(
-                    f"The data folder {path} is in use by process {holder}. Stop that one, or choose another folder "
-                    "with --data.",
-                    f"Thư mục dữ liệu {path} đang được tiến trình {holder} sử dụng. Hãy dừng tiến trình đó hoặc chọn "
-                    "thư mục khác bằng --data.",
-                )
-            ) from error
-        try:
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
             check_version(path)
         except BaseException:
             os.close(lock)
@@ -86,10 +70,32 @@ class DataFolder:
     def __enter__(self) -> DataFolder:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def hold(folder: Path) -> int:
+    """Take `folder`/lock for this process and return its descriptor; closing it, or dying, gives the folder free.
+
+    Raises DataFolderInUse, which names the process that holds it, and OSError.
+    """
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "?"
+        os.close(lock)
+        raise DataFolderInUse(
+            Text(
+                f"The data folder {folder} is in use by process {holder}. Stop that one, or choose another folder "
+                "with --data.",
+                f"Thư mục dữ liệu {folder} đang được tiến trình {holder} sử dụng. Hãy dừng tiến trình đó hoặc chọn "
+                "thư mục khác bằng --data.",
+            )
+        ) from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
 
 
 def check_version(path: Path) -> None:
@@ -116,8 +122,10 @@ def check_version(path: Path) -> None:
     except (ValueError, KeyError, TypeError) as error:
         raise DataFolderVersion(
             Text(
-                f"{file} can't be read as a version file. Restore it from a backup or choose another folder with --data.",
-                f"Không đọc được tệp phiên bản {file}. Hãy khôi phục từ bản sao lưu hoặc chọn thư mục khác bằng --data.",
+                f"{file} can't be read as a version file. Restore it from a backup or choose another folder with "
+                "--data.",
+                f"Không đọc được tệp phiên bản {file}. Hãy khôi phục từ bản sao lưu hoặc chọn thư mục khác bằng "
+                "--data.",
             )
         ) from error
     if not fits or newer:

@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 CLONE_NEWUSER = 0x10000000
 PR_SET_PDEATHSIG = 1
 POLL_S = 1.0  # how soon a parent's death is seen where a forked copy of the pipe hides it
+STARTED = "=== started "
 CANNOT_RUN_AS = 81  # exit code: the wanted user or namespace was refused
 
 
@@ -49,6 +50,7 @@ def main() -> int:
     os.close(order["report"])
 
     log = Log(order["log"], order["log_bytes_max"])
+    log.write(f"{STARTED}{time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n".encode())
     open_fds = [order["life"], output_read, wake_read]
     stop_at: float | None = None
     while True:
@@ -133,7 +135,7 @@ class Log:
         return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def take(self, source: int) -> bool:
-        """Move what is there from `source` to the file; False at its end. A full disk loses log lines, not the server."""
+        """Move what is there from `source` to the file; False at its end."""
         while True:
             try:
                 chunk = os.read(source, 65536)
@@ -141,12 +143,16 @@ class Log:
                 return True
             if not chunk:
                 return False
-            with contextlib.suppress(OSError):
-                if self.size + len(chunk) > self.bytes_max:
-                    os.replace(self.path, self.path + ".1")
-                    os.close(self.fd)
-                    self.fd, self.size = self._open(), 0
-                self.size += os.write(self.fd, chunk)
+            self.write(chunk)
+
+    def write(self, chunk: bytes) -> None:
+        """Add to the file. A full disk loses log lines, not the server."""
+        with contextlib.suppress(OSError):
+            if self.size + len(chunk) > self.bytes_max:
+                os.replace(self.path, self.path + ".1")  # noqa: PTH105 (no pathlib: see above)
+                os.close(self.fd)
+                self.fd, self.size = self._open(), 0
+            self.size += os.write(self.fd, chunk)
 
 
 def _pipe() -> tuple[int, int]:

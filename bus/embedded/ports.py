@@ -35,7 +35,8 @@ def holder_of(port: int) -> str | None:
     """Name and pid of the process that listens on `port`, where this user may know it."""
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            address = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and connection.pid and address and address.port == port:
                 return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
     return None
 
@@ -46,13 +47,11 @@ def claim(port: int, option: str, host: str = LOOPBACK) -> int:
         return free_port()
     if is_free(port, host):
         return port
-    raise PortTaken(port_taken(port, option))
-
-
-def port_taken(port: int, option: str) -> Text:
     holder = holder_of(port)
-    return Text(
-        f"Port {port} is taken by {holder or 'another process'}. Stop it, or choose another port with {option}.",
-        f"Cổng {port} đang bị {holder or 'một tiến trình khác'} sử dụng. Hãy dừng tiến trình đó hoặc chọn cổng khác "
-        f"bằng {option}.",
+    raise PortTaken(
+        Text(
+            f"Port {port} is taken by {holder or 'another process'}. Stop it, or choose another port with {option}.",
+            f"Cổng {port} đang bị {holder or 'một tiến trình khác'} sử dụng. Hãy dừng tiến trình đó hoặc chọn cổng "
+            f"khác bằng {option}.",
+        )
     )
