@@ -1,0 +1,130 @@
+"""Eight ways in which a register goes wrong, one defect per wrong row, chosen by the seed. Pure.
+
+Whether a row counts as wrong is the contract's matter, not this module's: tests hold the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import polars as pl
+
+from bus.demo.columns import communes
+from bus.demo.names import Ints
+from registry.errors import ErrorClass
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """`column` gets the value `wrong`, in rows that are `eligible`."""
+
+    column: str
+    wrong: pl.Expr
+    eligible: pl.Expr
+
+
+ANY = pl.lit(True)
+DUPLICATE_COLUMN = "identity_number"
+
+
+@cache
+def defects() -> Mapping[ErrorClass, Defect]:
+    """Every class but the duplicates, which take two rows."""
+    c = pl.col
+    return {
+        ErrorClass.MISSING: Defect("full_name", pl.lit(None, pl.String), ANY),
+        ErrorClass.OUTLIER: Defect("card_expires_on", pl.date(2999, 12, 31), c("card_expires_on").is_not_null()),
+        ErrorClass.FORMAT: Defect("phone", c("phone").str.replace("^0", "O"), c("phone").is_not_null()),
+        ErrorClass.REFERENCE: Defect("permanent_commune", pl.lit(abolished_commune()), ANY),
+        ErrorClass.CONFLICT: Defect(
+            "sex", pl.when(c("sex") == "male").then(pl.lit("female")).otherwise(pl.lit("male")), ANY
+        ),
+        ErrorClass.STALE: Defect("verified_on", c("verified_on").dt.offset_by("-15y"), ANY),
+        ErrorClass.NATIONAL_MISMATCH: Defect("national_check", pl.lit("mismatched"), ANY),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Spoiled:
+    """The register with its defects.
+
+    `truth` has the id, together, error_class, column and right_value (text) of each wrong row. Rows that go right only
+    together, the two of a duplicate, share `together`, the id of the first.
+    """
+
+    register: pl.DataFrame
+    truth: pl.DataFrame
+
+
+def spoil(rng: np.random.Generator, register: pl.DataFrame, share: float) -> Spoiled:
+    """Make about `share` of the rows wrong, as many in each class; two rows each at least, none where `share` is 0.
+
+    The two rows of a duplicate have neighbouring ids, odd and even, so that every page of even size holds both.
+    Raises ValueError where there are too few residents.
+    """
+    each = max(int(len(register) * share / len(ErrorClass)) // 2, 1) * 2 if share > 0 else 0
+    register, first, second = _bring_together(rng, register, each // 2)
+    free = np.ones(len(register), bool)
+    free[first], free[second] = False, False
+    order = rng.permutation(len(register))
+
+    truth = [_truth(register, ErrorClass.DUPLICATE, DUPLICATE_COLUMN, rows, first) for rows in (first, second)]
+    numbers = register[DUPLICATE_COLUMN]
+    columns = [numbers.scatter(second, numbers.gather(first))]
+    for error_class, defect in defects().items():
+        eligible = register.select(pl.lit(pl.Series(free)) & defect.eligible).to_series().to_numpy()
+        rows = np.sort(order[eligible[order]][:each])
+        if len(rows) < each:
+            raise ValueError(f"{len(register)} residents are too few for {each} rows of class {error_class}")
+        free[rows] = False
+        truth.append(_truth(register, error_class, defect.column, rows, rows))
+        chosen = np.zeros(len(register), bool)
+        chosen[rows] = True
+        value = pl.when(pl.Series(chosen)).then(defect.wrong).otherwise(pl.col(defect.column))
+        columns.append(register.select(value.alias(defect.column)).to_series())
+    return Spoiled(register.with_columns(columns), pl.concat(truth).sort("id"))
+
+
+def _bring_together(rng: np.random.Generator, register: pl.DataFrame, pairs: int) -> tuple[pl.DataFrame, Ints, Ints]:
+    """Even rows and the odd ones after them, each two of one sex and year, so that one number could be either's.
+
+    To get there, some people change rows with others; ids stay where they are.
+    """
+    century_sex_year = register["identity_number"].str.slice(3, 3).cast(pl.Int64).to_numpy()
+    alike = np.argsort(century_sex_year, kind="stable")
+    twins = np.flatnonzero(century_sex_year[alike[1:]] == century_sex_year[alike[:-1]])
+    rows = np.arange(len(register))
+    taken: set[int] = set()
+    first: list[int] = []
+    for place in rng.permutation(twins):
+        if len(first) == pairs:
+            break
+        one, other = int(alike[place]), int(alike[place + 1])
+        beside = one ^ 1
+        touched = {one, other, beside}
+        if beside >= len(rows) or taken & touched:
+            continue
+        taken |= touched
+        rows[beside], rows[other] = rows[other], rows[beside]
+        first.append(min(one, beside))
+    even = np.sort(np.asarray(first, np.int64))
+    return register.select("id").hstack(register.drop("id")[rows]), even, even + 1
+
+
+def _truth(register: pl.DataFrame, error_class: ErrorClass, column: str, rows: Ints, together: Ints) -> pl.DataFrame:
+    return register[rows].select(
+        "id",
+        pl.Series("together", together + 1),
+        pl.lit(error_class.value).alias("error_class"),
+        pl.lit(column).alias("column"),
+        pl.col(column).cast(pl.String).alias("right_value"),
+    )
+
+
+def abolished_commune() -> str:
+    """A code of Hà Tĩnh from before 1 July 2025 that is none now: what a register that missed the merger holds."""
+    valid = {code for code, _ in communes()}
+    return next(code for code in ("18070", "18076", "18079", "18082", "18085", "18088") if code not in valid)

@@ -1,0 +1,154 @@
+"""The police's resident register: a table in their own PostgreSQL, filled from a seed, and what its clerks do to it.
+
+It knows nothing of the bus. What the rows hold is made by `bus.demo.people`, `columns` and `defects`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from bus.demo.columns import RELATIVES, communes, resident_columns
+from bus.demo.defects import spoil
+from bus.demo.people import make_people
+from registry.errors import ErrorClass
+
+COPY_ROWS = 20_000  # a slice on its way into the database, about 25 MB
+
+TYPES: dict[type[pl.DataType], str] = {pl.Int64: "bigint", pl.Boolean: "boolean", pl.Date: "date"}
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """What make_register made. `wrong` has the ids of all rows that can't pass, both of a duplicate among them."""
+
+    residents: int
+    wrong: Mapping[ErrorClass, tuple[int, ...]]
+
+    @property
+    def rejected(self) -> int:
+        return sum(map(len, self.wrong.values()))
+
+
+def make_register(
+    dsn: str,
+    residents: int = 50_000,
+    seed: int = 42,
+    bad_share: float = 0.01,
+    *,
+    today: date,
+    progress: Callable[[int], None] | None = None,
+) -> Register:
+    """Make the tables `resident_register` and `register_truth` anew, the same rows for the same arguments.
+
+    `today` is the day on which ages and validity are right. `progress` is told how many rows are in. Raises
+    psycopg.Error, and ValueError where `residents` are too few for `bad_share`.
+    """
+    rng = np.random.default_rng(seed)
+    people = make_people(rng, residents, today)
+    spoiled = spoil(rng, resident_columns(rng, people, today), bad_share)
+    with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("SET LOCAL timezone = 'UTC'")
+        _create(cursor, "resident_register", spoiled.register)
+        _create(cursor, "register_truth", spoiled.truth)
+        _copy(cursor, "register_truth", spoiled.truth, None)
+        _copy(cursor, "resident_register", spoiled.register, progress)
+        cursor.execute("ALTER TABLE resident_register ADD PRIMARY KEY (id)")
+        cursor.execute("ALTER TABLE register_truth ADD PRIMARY KEY (id)")
+        cursor.execute("CREATE INDEX ON resident_register (identity_number)")
+        cursor.execute("CREATE INDEX ON resident_register (updated_at)")
+        cursor.execute("ANALYZE resident_register")
+    wrong = dict(spoiled.truth.group_by("error_class").agg("id").iter_rows())
+    return Register(residents, {each: tuple(wrong.get(each.value, ())) for each in ErrorClass})
+
+
+def move_resident(dsn: str, resident: int, commune: str) -> None:
+    """The resident moves to another commune of Hà Tĩnh. Raises LookupError where either isn't there."""
+    names = dict(communes())
+    home = f"Thôn 1, {names[commune]}, tỉnh Hà Tĩnh"
+    _change(
+        dsn,
+        "permanent_commune = %(commune)s, current_commune = %(commune)s, permanent_address = %(home)s, "
+        "current_address = %(home)s",
+        {"resident": resident, "commune": commune, "home": home},
+    )
+
+
+def rename_resident(dsn: str, resident: int, full_name: str) -> None:
+    """The resident takes another name. Raises LookupError where there is no such resident."""
+    _change(dsn, "full_name = %(full_name)s", {"resident": resident, "full_name": full_name})
+
+
+def delete_resident(dsn: str, resident: int) -> None:
+    """The resident leaves the register. Raises LookupError where there is no such resident."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        deleted = connection.execute("DELETE FROM resident_register WHERE id = %s", [resident])
+        if deleted.rowcount != 1:
+            raise LookupError(f"the register has no resident {resident}")
+
+
+def correct(dsn: str, resident: int) -> tuple[int, ...]:
+    """Put right what is wrong about the resident; of a duplicate both rows count as corrected. Returns the ids.
+
+    Raises LookupError where nothing is wrong about the resident.
+    """
+    with psycopg.connect(dsn) as connection:
+        wrong = connection.execute(
+            "DELETE FROM register_truth WHERE together = (SELECT together FROM register_truth WHERE id = %s) "
+            'RETURNING id, "column", right_value',
+            [resident],
+        ).fetchall()
+        for row, column, right_value in wrong:
+            connection.execute(
+                sql.SQL("UPDATE resident_register SET {} = %s, updated_at = clock_timestamp() WHERE id = %s").format(
+                    sql.Identifier(column)
+                ),
+                [right_value, row],
+            )
+    if not wrong:
+        raise LookupError(f"nothing is wrong about resident {resident}")
+    return tuple(row for row, _, _ in wrong)
+
+
+def _change(dsn: str, assignments: str, values: Mapping[str, object]) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        changed = connection.execute(
+            f"UPDATE resident_register SET {assignments}, updated_at = clock_timestamp() WHERE id = %(resident)s",  # noqa: S608
+            values,
+        )
+        if changed.rowcount != 1:
+            raise LookupError(f"the register has no resident {values['resident']}")
+
+
+def _create(cursor: psycopg.Cursor, table: str, frame: pl.DataFrame) -> None:
+    columns = [
+        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(_type(name, frame[name].dtype))) for name in frame.columns
+    ]
+    cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(table)))
+    cursor.execute(sql.SQL("CREATE TABLE {} ({})").format(sql.Identifier(table), sql.SQL(", ").join(columns)))
+
+
+def _type(name: str, dtype: pl.DataType) -> str:
+    if name in RELATIVES:
+        return "jsonb"
+    if dtype.base_type() is pl.Datetime:
+        return "timestamptz"
+    return TYPES.get(dtype.base_type(), "text")
+
+
+def _copy(cursor: psycopg.Cursor, table: str, frame: pl.DataFrame, progress: Callable[[int], None] | None) -> None:
+    """COPY in its text format; made-up values hold no tab, backslash or line break, so nothing needs escaping."""
+    with cursor.copy(sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(table))) as copy:
+        done = 0
+        for part in frame.iter_slices(COPY_ROWS):
+            text = part.write_csv(include_header=False, separator="\t", quote_style="never", null_value="\\N")
+            copy.write(text)
+            done += len(part)
+            if progress is not None:
+                progress(done)
