@@ -6,8 +6,9 @@
     ├── SchemaIncompatible   would break the subject's compatibility level
     ├── SubjectUnknown, VersionUnknown, SchemaUnknown
     ├── SubjectInvalid       not a name that a subject can have
-    ├── AlreadyDeleted       a soft delete of what is softly deleted
-    ├── NotYetDeleted        a permanent delete of what wasn't softly deleted before
+    ├── DeletionRefused
+    │   ├── AlreadyDeleted   a soft delete of what is softly deleted
+    │   └── NotYetDeleted    a permanent delete of what wasn't softly deleted before
     ├── AccessDenied         no credentials (401), or not the right (403)
     └── CodecError           bytes that aren't a record of the schema
 
@@ -110,11 +111,19 @@ class SubjectInvalid(RegistryError):
     code = "subject_invalid"
 
 
-class AlreadyDeleted(RegistryError):
+class DeletionRefused(RegistryError):
+    """`version` is None where a whole subject was to be deleted."""
+
+    def __init__(self, message: Text, version: int | None) -> None:
+        super().__init__(message)
+        self.version = version
+
+
+class AlreadyDeleted(DeletionRefused):
     code = "already_deleted"
 
 
-class NotYetDeleted(RegistryError):
+class NotYetDeleted(DeletionRefused):
     code = "not_yet_deleted"
 
 

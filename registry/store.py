@@ -64,6 +64,7 @@ class RegistryStore:
         # A lock is of use only when what comes after it sees what was committed before it.
         self._engine = engine.execution_options(isolation_level="READ COMMITTED")
         self._kept: dict[int, Schema] = {}
+        self._subjects_of: dict[int, frozenset[str]] = {}
         self._keeping = threading.Lock()
 
     def register(self, subject: str, source: str | bytes | dict[str, Any] | list[Any] | Schema) -> Registered:
@@ -159,15 +160,33 @@ class RegistryStore:
             rows = _rows(connection, query.order_by(versions.c.subject, versions.c.version))
         return tuple((row.subject, row.version) for row in rows)
 
-    def problems(self, subject: str, schema: Schema, version: int | None = None) -> tuple[Problem, ...]:
-        """What the subject's level has against this schema: beside one version, or (None) as registering would say."""
+    def subjects_of(self, schema_id: int, *, fresh: bool = False) -> frozenset[str]:
+        """Subjects that have or had the schema; unless `fresh`, as known when last asked (they hardly ever shrink)."""
+        known = None if fresh else self._subjects_of.get(schema_id)
+        if known is None:
+            known = frozenset(subject for subject, _ in self.uses(schema_id, "all"))
+            if known:
+                with self._keeping:
+                    if len(self._subjects_of) >= SCHEMAS_KEPT_MAX:
+                        self._subjects_of.pop(next(iter(self._subjects_of)))
+                    self._subjects_of[schema_id] = known
+        return known
+
+    def problems(
+        self, subject: str, schema: Schema, version: int | Literal["latest"] | None = None
+    ) -> tuple[Problem, ...]:
+        """What the subject's level has against this schema: beside one version, or (None) as registering would say.
+
+        A subject without versions has nothing against it. Raises VersionUnknown for a number that isn't there.
+        """
         with self._engine.connect() as connection:
             level = _level(connection, subject)
             live = _rows(connection, _versions(subject, "live"))
-            if version is not None:
+            if version == "latest":
+                live = live[-1:]
+            elif version is not None:
                 live = [row for row in live if row.version == version]
                 if not live:
-                    _require_subject(connection, subject, "live")
                     raise _no_version(version)
             chosen = [live[index].schema_id for index in compared(level, len(live))]
             parsed = self._parsed(connection, chosen)
@@ -183,7 +202,7 @@ class RegistryStore:
             if not rows:
                 _require_subject(connection, subject, "all")
                 raise _no_version(version)
-            _check_deletion(f"{subject} {version}", rows, permanent)
+            _check_deletion(subject, version, rows, permanent)
             _delete(connection, subject, [version], permanent)
         return version
 
@@ -194,7 +213,7 @@ class RegistryStore:
             if not rows:
                 raise _no_subject(subject)
             live = [row for row in rows if not row.deleted]
-            _check_deletion(subject, rows if permanent else (live or rows), permanent)
+            _check_deletion(subject, None, rows if permanent else (live or rows), permanent)
             gone = tuple(row.version for row in (rows if permanent else live))
             _delete(connection, subject, gone, permanent)
             connection.execute(delete(config).where(config.c.subject == subject))
@@ -304,21 +323,14 @@ def _delete(connection: Connection, subject: str, numbers: Sequence[int], perman
     )
 
 
-def _check_deletion(what: str, rows: Sequence[Any], permanent: bool) -> None:
+def _check_deletion(subject: str, version: int | None, rows: Sequence[Any], permanent: bool) -> None:
+    what = f"Subject '{subject}'" + ("" if version is None else f" version {version}")
     if permanent and not all(row.deleted for row in rows):
-        raise NotYetDeleted(
-            Text(
-                f"{what} was not deleted first before being permanently deleted",
-                f"{what} phải được xóa mềm trước khi xóa hẳn",
-            )
-        )
+        en = f"{what} was not deleted first before being permanently deleted"
+        raise NotYetDeleted(Text(en, f"{what} phải được xóa mềm trước khi xóa hẳn"), version)
     if not permanent and all(row.deleted for row in rows):
-        raise AlreadyDeleted(
-            Text(
-                f"{what} was soft deleted; set permanent=true to delete it for good",
-                f"{what} đã xóa mềm; đặt permanent=true để xóa hẳn",
-            )
-        )
+        en = f"{what} was soft deleted. Set permanent=true to delete permanently"
+        raise AlreadyDeleted(Text(en, f"{what} đã được xóa mềm. Đặt permanent=true để xóa hẳn"), version)
 
 
 def check_subject(subject: str) -> None:
