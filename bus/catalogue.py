@@ -172,7 +172,12 @@ def decode(
         parts.append(codec.decode(bodies))
         order.append(group.rows.to_numpy())
     if not parts:
-        return codec.decode(pa.array([], pa.binary()))
+        return empty(codec)
     if len(parts) == 1:
         return parts[0]
     return pl.concat(parts)[np.argsort(np.concatenate(order), kind="stable")]
+
+
+def empty(codec: Codec) -> pl.DataFrame:
+    """No records, in the codec's columns."""
+    return codec.decode(pa.array([], pa.binary()))

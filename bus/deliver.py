@@ -92,13 +92,20 @@ def acknowledge(counter: Counter, actor: Actor, subscription: str, cursor: str) 
     return stand.delivered
 
 
-def topics_of(counter: Counter, actor: Actor, subscription: str) -> tuple[str, list[str]]:
-    """The contract and the view topics of a subscription, for those who wait for news of them."""
+def contract_of(counter: Counter, subscription: str) -> tuple[str, str]:
+    """The contract that a subscription is for, and the agency that it's granted to. Raises NotFound."""
+    query = select(subscriptions.c.contract, subscriptions.c.agency).where(subscriptions.c.id == subscription)
     with transaction(counter.engine) as connection:
-        grant = _grant(connection, actor, subscription)
-        _demand_alive(grant, counter.clock)
-        stand = _stand(connection, subscription, None)
-    return grant.contract, list(stand.positions)
+        row = connection.execute(query).one_or_none()
+    if row is None:
+        raise no_subscription(subscription)
+    return row.contract, row.agency
+
+
+def no_subscription(subscription: str) -> NotFound:
+    """What is answered where it isn't there, or isn't the asker's."""
+    message = Text(f"no subscription {subscription}", f"không có đăng ký khai thác {subscription}")
+    return NotFound(message, [Problem("subscription", "not_found", message)])
 
 
 def _grant(connection: Connection, actor: Actor, subscription: str, *, lock: bool = False) -> Row[tuple[object, ...]]:
@@ -111,8 +118,7 @@ def _grant(connection: Connection, actor: Actor, subscription: str, *, lock: boo
     ).where(subscriptions.c.id == subscription)
     row = connection.execute(query.with_for_update(read=True) if lock else query).one_or_none()
     if row is None or row.agency != actor.agency:
-        message = Text(f"no subscription {subscription}", f"không có đăng ký khai thác {subscription}")
-        raise NotFound(message, [Problem("subscription", "not_found", message)])
+        raise no_subscription(subscription)
     return row
 
 

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import polars as pl
 from sqlalchemy import Engine
 
-from bus.catalogue import ActiveContract, ActiveView, Catalogue, decode
+from bus.catalogue import ActiveContract, ActiveView, Catalogue, decode, empty
 from bus.errors import LogUnavailable, Text
 from bus.log.connection import KafkaConnection
 from bus.log.keytable import ABSENT, DELETED, KeyTable, digests, key_hashes, previous
@@ -127,7 +127,7 @@ def make_line(plant: Plant, active: ActiveContract, outlets: Sequence[Outlet]) -
         by_view[outlet.view_name].append(outlet)
     for name, members in by_view.items():
         if name in active.views:  # a view that the newest version no longer has gets nothing more
-            line.stages += _stages(plant, active.views[name], members)
+            line.stages += _stages(plant, active, active.views[name], members)
     return line
 
 
@@ -137,11 +137,12 @@ def _last_contents(table: KeyTable, records: Records) -> None:
     table.put(hashes[last], contents[last])
 
 
-def _stages(plant: Plant, active: ActiveView, outlets: Sequence[Outlet]) -> list[Stage]:
+def _stages(plant: Plant, contract: ActiveContract, active: ActiveView, outlets: Sequence[Outlet]) -> list[Stage]:
     view = active.view
     if not view.filtered:
         return [Stage(active, [outlet], None, {}) for outlet in outlets]
-    groups = [[outlet] for outlet in outlets] if view.several_instances else [list(outlets)]
+    many = view.reader_attribute is not None and view.instances(empty(contract.codec)).dtype == pl.List(pl.String)
+    groups = [[outlet] for outlet in outlets] if many else [list(outlets)]
     stages = []
     for group in groups:
         stage = Stage(active, group, KeyTable(), {o.instance or "": PRESENT + i for i, o in enumerate(group)})
@@ -177,7 +178,11 @@ def run(
     """Batch after batch, to `until` or for ever."""
     follower = Follower(plant.connection, line.contract.data_topic, line.source)
     try:
-        while not stop.is_set() and not (changed and changed.is_set()):
+        while not stop.is_set():
+            if changed is not None and changed.is_set():
+                changed.clear()
+                if _is_outdated(plant, line):
+                    return
             if until is not None and all(line.source[p] >= offset for p, offset in until.items()):
                 return
             records = follower.read(plant.settings.view_batch_records, plant.settings.view_poll_ms / 1000)
@@ -187,6 +192,14 @@ def run(
                 step(plant, line, records)
     finally:
         follower.close()
+
+
+def _is_outdated(plant: Plant, line: Line) -> bool:
+    """Whether a view, an instance or a version came or went since the line was made."""
+    contract = line.contract.contract
+    now = plant.catalogue.active(contract.id)
+    topics = {target.topic for target in plant.catalogue.targets(contract.id, contract.major)}
+    return now.contract.version != contract.version or topics != {outlet.topic for outlet in line.outlets}
 
 
 def step(plant: Plant, line: Line, records: Records) -> None:
