@@ -83,6 +83,14 @@ class Tokens:
 
     def by_secret(self, client_id: str, client_secret: str) -> Issued:
         """A token for a client that knows its secret. Raises OAuthError invalid_client."""
+        return self._issue(self._proved(client_id, client_secret))
+
+    def actor_by_secret(self, client_id: str, client_secret: str) -> Actor:
+        """Who knows this secret, for doors whose clients can't ask for a token first. Raises OAuthError invalid_client."""
+        row = self._proved(client_id, client_secret)
+        return Actor(row["id"], row["agency"], frozenset(Role(role) for role in row["roles"]))
+
+    def _proved(self, client_id: str, client_secret: str) -> RowMapping:
         with transaction(self._engine) as connection:
             row = _client(connection, client_id)
         known = row["secret_sha256"] if row else None
@@ -90,7 +98,7 @@ class Tokens:
         same = hmac.compare_digest(known or bytes(32), secret_digest(client_secret))
         if row is None or known is None or not same or row["disabled_at"] is not None:
             raise _invalid_client()
-        return self._issue(row)
+        return row
 
     def by_assertion(self, assertion: str, client_id: str | None = None) -> Issued:
         """A token for a client that signed an assertion (RFC 7523 section 3) with one of its registered keys.
