@@ -1,6 +1,7 @@
 """Who may do what to which thing, as one pure function over one table. Not how a refusal is shown: that is the API's.
 
-Deny by default: an action that a role isn't given here, nobody with only that role may do. A refusal is a value with its
+Deny by default: an action that a role isn't given here, nobody with only that role may do. A refusal is a value with
+its
 reason. `visible` says whether the actor may know that the thing exists; the API answers 404 where it may not.
 """
 
@@ -63,7 +64,8 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What the decision is about: the agency that answers for it, the agency that receives it, the client that made it."""
+    """What the decision is about: the agency that answers for it, the agency that receives it, the client that made
+    it."""
 
     owner: str | None = None
     reader: str | None = None
@@ -77,7 +79,7 @@ class Decision:
     visible: bool
 
 
-_EVERYONE: Mapping[Role, tuple[Scope, ...]] = {role: (Scope.ANY,) for role in Role}
+_EVERYONE: Mapping[Role, tuple[Scope, ...]] = dict.fromkeys(Role, (Scope.ANY,))
 _ANY, _OWN, _RECEIVED, _AUTHORED = (Scope.ANY,), (Scope.OWN,), (Scope.RECEIVED,), (Scope.AUTHORED,)
 _OWNER_DECIDES: Mapping[Role, tuple[Scope, ...]] = {Role.ADMINISTRATOR: _ANY, Role.OWNER: _OWN}
 
@@ -172,6 +174,12 @@ def decide(actor: Actor, action: Action, resource: Resource) -> Decision:
     return Decision(False, _refusal(action), visible=_visible(actor, action, resource))
 
 
+def scopes(actor: Actor, action: Action) -> frozenset[Scope]:
+    """Over which things the actor's roles hold `action`: what a list may show. Empty: over none."""
+    rights = RIGHTS.get(action, {})
+    return frozenset(scope for role in actor.roles for scope in rights.get(role, ()))
+
+
 def alive(state: SubscriptionState, expires_at: datetime, now: datetime) -> Decision:
     """Whether a grant in `state` holds at `now`: it is active and hasn't come to its end, written down yet or not."""
     found = effective(state, expires_at, now)
@@ -225,9 +233,9 @@ def matrix() -> str:
     lines = [
         "# Roles",
         "",
-        "Who may do what. A cell says over which things: `any`; `own` (the client's agency answers for it); `received` (its agency",
-        "asked for it or receives it); `authored` (this client made it). An empty cell is a refusal. Where someone may not even",
-        "know that a thing exists, the answer is 404. `*`: never the client that asked.",
+        "Who may do what. A cell says over which things: `any`; `own` (the client's agency answers for it); `received`",
+        "(its agency asked for it or receives it); `authored` (this client made it). An empty cell is a refusal. Where",
+        "someone may not even know that a thing exists, the answer is 404. `*`: never the client that asked.",
         "",
         "This page is printed from `bus/access/decide.py`; a test holds the two together.",
         "",

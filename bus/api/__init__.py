@@ -1,0 +1,1 @@
+"""HTTP: a router per noun. Routes translate, `bus.control` decides and does; no rule lives here."""

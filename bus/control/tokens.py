@@ -86,7 +86,8 @@ class Tokens:
         return self._issue(self._proved(client_id, client_secret))
 
     def actor_by_secret(self, client_id: str, client_secret: str) -> Actor:
-        """Who knows this secret, for doors whose clients can't ask for a token first. Raises OAuthError invalid_client."""
+        """Who knows this secret, for doors whose clients can't ask for a token first. Raises OAuthError
+        invalid_client."""
         row = self._proved(client_id, client_secret)
         return Actor(row["id"], row["agency"], frozenset(Role(role) for role in row["roles"]))
 
