@@ -2,6 +2,8 @@
 
     RegistryError
     ├── ContractInvalid      the document or its parts don't hold together (all problems at once)
+    ├── BodyInvalid          a body that can't be taken apart into records
+    │   └── BodyTooLarge     more records, or bytes, than one batch may have
     ├── SchemaInvalid        not an Avro schema
     ├── SchemaIncompatible   would break the subject's compatibility level
     ├── SubjectUnknown, VersionUnknown, SchemaUnknown
@@ -85,6 +87,16 @@ class RegistryError(Exception):
 
 class ContractInvalid(RegistryError):
     code = "contract_invalid"
+
+
+class BodyInvalid(RegistryError):
+    """Nothing of the body counts as received. `problems` has one entry whose code says why, e.g. "body.truncated"."""
+
+    code = "body_invalid"
+
+
+class BodyTooLarge(BodyInvalid):
+    code = "body_too_large"
 
 
 class SchemaInvalid(RegistryError):

@@ -16,9 +16,9 @@ from registry.errors import CodecError, Text
 
 
 class Violation(NamedTuple):
-    """`index` counts rows of the table. `what` is "null", "enum" or "nul"."""
+    """`row` counts rows of the table. `what` is "null", "enum" or "nul"."""
 
-    index: int
+    row: int
     path: str
     what: str
 
@@ -39,10 +39,10 @@ def refuse_violations(table: pa.Table, definition: Any) -> None:
         if violation.what != "nul":
             raise CodecError(
                 Text(
-                    f"record {violation.index}: {violation.path} holds {_WHAT[violation.what].en}",
-                    f"bản ghi {violation.index}: {violation.path} chứa {_WHAT[violation.what].vi}",
+                    f"record {violation.row}: {violation.path} holds {_WHAT[violation.what].en}",
+                    f"bản ghi {violation.row}: {violation.path} chứa {_WHAT[violation.what].vi}",
                 ),
-                index=violation.index,
+                index=violation.row,
             )
 
 

@@ -71,6 +71,10 @@ class RowCodec:
         frame = pl.DataFrame(table)
         return frame if frame.schema == self.frame_schema else frame.cast(dict(self.frame_schema))
 
+    def placed(self, record: Any) -> Any:
+        """A record as fastavro reads it (`return_named_type=True`), as a row of the frame's types."""
+        return self._from_avro(record) if self._from_avro else record
+
 
 def _unreadable(index: int) -> CodecError:
     return CodecError(Text(f"record {index} is not of the schema", f"bản ghi {index} không đúng lược đồ"), index=index)
