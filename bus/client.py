@@ -126,13 +126,16 @@ class Client(AbstractContextManager["Client"]):
         *,
         retry: Retry | None = None,
         timeout: httpx.Timeout = TIMEOUT,
+        language: str = "en",
         transport: httpx.BaseTransport | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.retry = retry or Retry()
         self._credentials = (client_id, client_secret)
         self._monotonic = monotonic
-        self._http = httpx.Client(base_url=url.rstrip("/"), timeout=timeout, transport=transport)
+        self._http = httpx.Client(
+            base_url=url.rstrip("/"), timeout=timeout, transport=transport, headers={"Accept-Language": language}
+        )
         self._lock = threading.Lock()
         self._token: tuple[str, float] | None = None
 
