@@ -14,22 +14,23 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from bus.demo.names import Ints, draw, draw_families, full_names
+from bus.demo.names import Bools, Ints, draw, draw_families, full_names
 from bus.demo.people import FIRST_CHILD, GRANDPARENT, HEAD, SPOUSE, YEAR_DAYS, Days, People, identity_numbers
 
 HA_TINH = 42
 NATIONALITY = "Việt Nam"
 # Where births were registered, by the 63 old codes (Thông tư 07/2016/TT-BCA): Hà Tĩnh, and whence people marry in.
+# Beside each the province it belongs to since 1 July 2025: Quảng Bình to Quảng Trị, Nam Định to Ninh Bình.
 BIRTH_PROVINCES: dict[int, tuple[str, float]] = {
-    42: ("Hà Tĩnh", 92.5),
-    40: ("Nghệ An", 3.2),
-    44: ("Quảng Bình", 1.1),
-    38: ("Thanh Hóa", 0.8),
-    1: ("Hà Nội", 0.7),
-    79: ("Thành phố Hồ Chí Minh", 0.5),
-    36: ("Nam Định", 0.4),
-    66: ("Đắk Lắk", 0.4),
-    75: ("Đồng Nai", 0.4),
+    42: ("42", 92.5),
+    40: ("40", 3.2),
+    44: ("44", 1.1),
+    38: ("38", 0.8),
+    1: ("01", 0.7),
+    79: ("79", 0.5),
+    36: ("37", 0.4),
+    66: ("66", 0.4),
+    75: ("75", 0.4),
 }
 ETHNICITIES = {"Kinh": 99.6, "Lào": 0.12, "Chứt": 0.05, "Thái": 0.09, "Mường": 0.1, "Tày": 0.04}
 RELIGIONS = {"Không": 87.6, "Công giáo": 11.4, "Phật giáo": 0.9, "Tin lành": 0.1}
@@ -42,9 +43,13 @@ MOBILE_PREFIXES = (
 )
 CARD_AGES = (14, 25, 40, 60)  # Luật Căn cước 2023, Art. 21: a new card at each; after the last it holds for life
 CARD_ISSUER = "Bộ Công an"
+RELATIONS = ("Chủ hộ", "Vợ", "Chồng", "Mẹ", "Cha", "Con")
 PRECISIONS = ("day", "month", "year")
 BIRTH_DATE_LENGTHS = {"day": 10, "month": 7, "year": 4}
-RELATIVES = ("father", "mother", "spouse", "children", "representative", "household")
+NESTED = (
+    *("father", "mother", "spouse", "children", "representative"),
+    *("household_head", "household_members", "temporary_absence"),
+)
 
 
 @cache
@@ -58,10 +63,9 @@ def communes() -> tuple[tuple[str, str], ...]:
 
 
 def resident_columns(rng: np.random.Generator, people: People, today: date) -> pl.DataFrame:
-    """The register of `people` on `today`, ordered by id; dates are dates, RELATIVES are JSON texts."""
+    """The register of `people` on `today`, ordered by id; dates are dates, NESTED are JSON texts."""
     facts = _facts(rng, people, today)
-    relatives = _relatives(rng, people, facts)
-    return facts.with_columns(relatives).select(_register_columns())
+    return facts.with_columns(_nested(rng, people, facts)).select(_register_columns())
 
 
 def _facts(rng: np.random.Generator, people: People, today: date) -> pl.DataFrame:
@@ -92,22 +96,24 @@ def _facts(rng: np.random.Generator, people: People, today: date) -> pl.DataFram
             "precision": _precisions(rng, year),
             "female": people.female,
             "age": age,
-            "household_number": people.household,
-            "place": people.place,
-            "birth_province": _pick({code: name for code, (name, _) in BIRTH_PROVINCES.items()}, province),
+            "household": people.household,
+            "relation_to_head": _relations(people),
+            "birth_province": _pick({old: new for old, (new, _) in BIRTH_PROVINCES.items()}, province),
             "commune": _draw_communes(rng, households)[people.household],
             "origin": _draw_communes(rng, households)[people.household],
             "hamlet": rng.integers(1, 15, households)[people.household],
             "away_to": _some(
                 rng, np.where((age > 17) & (age < 45) & ~died, 0.04, 0), pl.Series(_draw_communes(rng, size))
             ),
-            "absent": (age > 17) & (age < 60) & (rng.random(size) < 0.02) & ~died,
+            "temporary_absence": _absences(rng, (age > 17) & (age < 60) & (rng.random(size) < 0.02) & ~died, now),
             "ethnicity": _pick(list(ETHNICITIES), draw(rng, list(ETHNICITIES.values()), households)[people.household]),
             "religion": _pick(list(RELIGIONS), draw(rng, list(RELIGIONS.values()), households)[people.household]),
             "blood_type": _some(rng, 0.35, _pick(list(BLOOD_TYPES), draw(rng, list(BLOOD_TYPES.values()), size))),
             "issued": _some(rng, np.where((issued < now) & ~died, 1, 0), pl.Series(issued)),
             "card_until": _card_until(people.born, issued),
-            "died_on": _some(rng, np.where(died, 1, 0), pl.Series(now - rng.integers(10, 700, size))),
+            "died_on": _some(
+                rng, np.where(died, 1, 0), pl.Series(np.maximum(now - rng.integers(10, 700, size), people.born))
+            ),
             "has_spouse": people.spouse >= 0,
             "phone": _some(
                 rng,
@@ -117,32 +123,39 @@ def _facts(rng: np.random.Generator, people: People, today: date) -> pl.DataFram
             ),
             "mailbox": _some(rng, np.where(died, 0, mailing), _digits(rng.integers(0, 1000, size), 3)),
             "verified_on": now - rng.integers(1, 600, size),
-            "updated_at": np.datetime64(today, "us") - rng.integers(86_400_000_000, 86_400_000_000 * 900, size),
+            "updated_at": np.datetime64(today, "ms") - rng.integers(86_400_000, 86_400_000 * 900, size),
         }
     )
 
 
 def _register_columns() -> list[pl.Expr]:
     """Each column of the register from the facts."""
-    c = pl.col
+    c, here = pl.col, pl.lit(str(HA_TINH))
     code = {place: code for place, (code, _) in enumerate(communes())}
-    name = {place: f"{name}, tỉnh Hà Tĩnh" for place, (_, name) in enumerate(communes())}
-    home = pl.format("Thôn {}, {}", c("hamlet"), c("commune").replace_strict(name))
-    has_card = c("issued").is_not_null()
+    hamlet = pl.format("Thôn {}", c("hamlet"))
+    has_card, is_away = c("issued").is_not_null(), c("away_to").is_not_null()
+    born_here = c("birth_province") == str(HA_TINH)
+    origin, home, away = (c(place).replace_strict(code) for place in ("origin", "commune", "away_to"))
     unmarried = pl.when(c("age") < 32).then(pl.lit("single")).when(c("age") > 60).then(pl.lit("widowed"))
-    relation = pl.when(c("place") == HEAD).then(pl.lit("head")).when(c("place") == SPOUSE).then(pl.lit("spouse"))
     ascii_name = c("full_name").str.to_lowercase().str.replace_all("đ", "d").str.normalize("NFD")
+    length = c("precision").replace_strict(BIRTH_DATE_LENGTHS)
     return [
         pl.int_range(1, pl.len() + 1).alias("id"),
         c("identity_number"),
         c("full_name"),
-        c("other_name"),
-        c("born").cast(pl.String).str.slice(0, c("precision").replace_strict(BIRTH_DATE_LENGTHS)).alias("birth_date"),
+        c("other_name").alias("other_names"),
+        c("born").cast(pl.String).str.slice(0, length).alias("birth_date"),
         c("precision").alias("birth_date_precision"),
         pl.when("female").then(pl.lit("female")).otherwise(pl.lit("male")).alias("sex"),
-        c("birth_province").alias("birth_place"),
-        c("commune").replace_strict(name).alias("birth_registration_place"),
-        c("origin").replace_strict(name).alias("home_town"),
+        c("birth_province"),
+        pl.when(born_here).then(home).alias("birth_commune"),
+        pl.when(born_here).then(hamlet).alias("birth_address"),
+        c("birth_province").alias("birth_registration_province"),
+        pl.when(born_here).then(home).alias("birth_registration_commune"),
+        pl.lit(None, pl.String).alias("birth_registration_address"),
+        here.alias("origin_province"),
+        origin.alias("origin_commune"),
+        pl.lit(None, pl.String).alias("origin_address"),
         c("ethnicity"),
         c("religion"),
         pl.lit(NATIONALITY).alias("nationality"),
@@ -151,24 +164,31 @@ def _register_columns() -> list[pl.Expr]:
         c("issued").alias("card_issued_on"),
         pl.when(has_card).then(pl.lit(CARD_ISSUER)).alias("card_issued_by"),
         pl.when(has_card).then(c("card_until")).alias("card_expires_on"),
-        c("commune").replace_strict(code).alias("permanent_commune"),
-        home.alias("permanent_address"),
-        c("away_to").replace_strict(code).alias("temporary_commune"),
-        c("away_to").replace_strict(name).alias("temporary_address"),
-        c("away_to").fill_null(c("commune")).replace_strict(code).alias("current_commune"),
-        c("away_to").replace_strict(name).fill_null(home).alias("current_address"),
-        c("absent").alias("absence_declared"),
-        pl.format("42{}", (c("household_number") + 1).cast(pl.String).str.zfill(7)).alias("residence_file_number"),
+        c("father"),
+        c("mother"),
+        c("spouse"),
+        c("children"),
+        c("representative"),
+        here.alias("permanent_province"),
+        home.alias("permanent_commune"),
+        hamlet.alias("permanent_address"),
+        pl.when(is_away).then(here).alias("temporary_province"),
+        away.alias("temporary_commune"),
+        pl.when(is_away).then(hamlet).alias("temporary_address"),
+        here.alias("current_province"),
+        away.fill_null(home).alias("current_commune"),
+        hamlet.alias("current_address"),
+        c("temporary_absence"),
+        pl.format("42{}", (c("household") + 1).cast(pl.String).str.zfill(8)).alias("residence_record_number"),
         pl.when("has_spouse")
         .then(pl.lit("married"))
         .otherwise(unmarried.otherwise(pl.lit("divorced")))
         .alias("marital_status"),
-        relation.when(c("place") == GRANDPARENT)
-        .then(pl.lit("parent"))
-        .otherwise(pl.lit("child"))
-        .alias("household_relation"),
-        *map(c, RELATIVES),
-        c("died_on").alias("death_date"),
+        pl.format("H{}", (c("household") + 1).cast(pl.String).str.zfill(8)).alias("household_number"),
+        c("relation_to_head"),
+        c("household_head"),
+        c("household_members"),
+        c("died_on").alias("death_or_missing_date"),
         c("phone"),
         pl.format("{}{}@example.vn", ascii_name.str.replace_all(r"[^a-z]", ""), c("mailbox")).alias("email"),
         pl.lit("matched").alias("national_check"),
@@ -177,37 +197,41 @@ def _register_columns() -> list[pl.Expr]:
     ]
 
 
-def _relatives(rng: np.random.Generator, people: People, facts: pl.DataFrame) -> pl.DataFrame:
-    """RELATIVES as JSON texts. Parents who aren't in the register are known by name alone, a few not at all."""
-    identity = ["identity_number", "full_name", "old_identity_number", pl.lit(NATIONALITY).alias("nationality")]
-    reference = facts.select(pl.struct(identity).struct.json_encode()).to_series()
+def _nested(rng: np.random.Generator, people: People, facts: pl.DataFrame) -> pl.DataFrame:
+    """NESTED as JSON texts. Parents who aren't in the register are known by name alone, a few not at all."""
+    numbers = pl.col("identity_number", "old_identity_number")
+    identity = [pl.col("full_name").alias("name"), numbers, _nationality()]
+    reference = _json(facts, *identity)
 
     def parent(entries: Ints, families: Ints, female: bool) -> pl.Series:
         year = people.born.astype("datetime64[Y]").astype(np.int64) + 1970 - 28
-        names = full_names(rng, families, np.full(len(people), female), year)
-        by_name = pl.select(
-            pl.struct(
-                pl.lit(None, pl.String).alias("identity_number"),
-                names.alias("full_name"),
-                pl.lit(None, pl.String).alias("old_identity_number"),
-                pl.lit(NATIONALITY).alias("nationality"),
-            ).struct.json_encode()
-        ).to_series()
+        names = full_names(rng, families, np.full(len(people), female), year).to_frame()
+        no_number = [pl.lit(None, pl.String).alias(name) for name in ("identity_number", "old_identity_number")]
+        by_name = _json(names, pl.col("full_name").alias("name"), *no_number, _nationality())
         return _others(reference, entries).fill_null(_some(rng, 0.97, by_name))
 
-    father = parent(people.father, people.family, False)
-    mother = parent(people.mother, draw_families(rng, len(people)), True)
-    spouse = _others(reference, people.spouse)
+    minor_alone = (facts["age"].to_numpy() < 18) & (people.father < 0) & (people.mother < 0)
     return pl.DataFrame(
         {
-            "father": father,
-            "mother": mother,
-            "spouse": spouse,
+            "father": parent(people.father, people.family, False),
+            "mother": parent(people.mother, draw_families(rng, len(people)), True),
+            "spouse": _others(reference, people.spouse),
             "children": _children(people, reference),
-            "representative": _representative(people, facts, reference),
-            "household": _household(people, reference),
+            "representative": _others(reference, np.where(minor_alone, people.head, -1)),
+            "household_head": reference.gather(people.head),
+            "household_members": _members(
+                people, _json(facts, *identity, pl.col("relation_to_head").alias("relation"))
+            ),
         }
     )
+
+
+def _json(frame: pl.DataFrame, *fields: pl.Expr) -> pl.Series:
+    return frame.select(pl.struct(fields).struct.json_encode()).to_series()
+
+
+def _nationality() -> pl.Expr:
+    return pl.lit(NATIONALITY).alias("nationality")
 
 
 def _children(people: People, reference: pl.Series) -> pl.Series:
@@ -219,26 +243,41 @@ def _children(people: People, reference: pl.Series) -> pl.Series:
         ]
     )
     lists = pairs.group_by("parent", maintain_order=True).agg(pl.col("child").str.join(","))
-    everybody = pl.DataFrame({"parent": np.arange(len(people))}).join(
-        lists, on="parent", how="left", maintain_order="left"
+    everybody = pl.DataFrame({"parent": np.arange(len(people))})
+    joined = everybody.join(lists, on="parent", how="left", maintain_order="left")
+    return joined.select(pl.format("[{}]", pl.col("child").fill_null(""))).to_series()
+
+
+def _members(people: People, member: pl.Series) -> pl.Series:
+    """The household's JSON list, the head first; it stands once, on the head's own row, and is "[]" on the others."""
+    frame = pl.DataFrame({"household": people.household, "member": member})
+    lists = frame.group_by("household", maintain_order=True).agg(pl.col("member").str.join(","))["member"]
+    is_head = pl.Series(people.place == HEAD)
+    texts = pl.DataFrame({"is_head": is_head, "list": lists.gather(people.household)})
+    return texts.select(pl.format("[{}]", pl.when("is_head").then("list").otherwise(pl.lit("")))).to_series()
+
+
+def _relations(people: People) -> pl.Series:
+    """What each person is to the head of the household, in the register's words."""
+    woman = people.female
+    kinds = [people.place == HEAD, people.place == SPOUSE, people.place == GRANDPARENT]
+    words = [np.full(len(people), 0), np.where(woman, 1, 2), np.where(woman, 3, 4)]
+    return _pick(RELATIONS, np.select(kinds, words, default=5))
+
+
+def _absences(rng: np.random.Generator, away: Bools, now: np.datetime64) -> pl.Series:
+    """A declared temporary absence as JSON, null where there is none."""
+    size = len(away)
+    start = pl.Series(now - rng.integers(1, 200, size)).cast(pl.String)
+    frame = pl.DataFrame({"from_date": start, "away": away})
+    text = frame.select(
+        pl.when("away").then(
+            pl.struct(
+                "from_date", pl.lit(None, pl.String).alias("to_date"), pl.lit("Đi làm ăn xa").alias("reason")
+            ).struct.json_encode()
+        )
     )
-    return everybody.select(pl.format("[{}]", pl.col("child").fill_null(""))).to_series()
-
-
-def _representative(people: People, facts: pl.DataFrame, reference: pl.Series) -> pl.Series:
-    """The head of the household, for those under 18 whose parents aren't in the register."""
-    alone = (facts["age"].to_numpy() < 18) & (people.father < 0) & (people.mother < 0)
-    return _others(reference, np.where(alone, people.head, -1))
-
-
-def _household(people: People, reference: pl.Series) -> pl.Series:
-    """The household as JSON `{"head": …, "members": […]}`, the same for all who live in it, the head included."""
-    members = pl.DataFrame({"household": people.household, "member": reference})
-    lists = members.group_by("household", maintain_order=True).agg(
-        pl.col("member").first().alias("head"), pl.col("member").str.join(",").alias("members")
-    )
-    texts = lists.select(pl.concat_str(pl.lit('{"head":'), "head", pl.lit(',"members":['), "members", pl.lit("]}")))
-    return texts.to_series().gather(people.household)
+    return text.to_series()
 
 
 def _others(of: pl.Series, entries: Ints) -> pl.Series:
@@ -279,8 +318,7 @@ def _precisions(rng: np.random.Generator, birth_year: Ints) -> pl.Series:
 
 def _card_until(born: Days, issued: Days) -> pl.Series:
     """The birthday of 25, 40 or 60 that comes next after `issued`; null where none does."""
-    age = (issued - born).astype(np.int64) / YEAR_DAYS
-    ends_at = np.asarray([*CARD_AGES, 0])[np.searchsorted(CARD_AGES, age, side="right")]
-    frame = pl.DataFrame({"born": born, "years": ends_at})
-    birthday = pl.col("born").dt.offset_by(pl.format("{}y", "years"))
-    return frame.select(pl.when(pl.col("years") > 0).then(birthday)).to_series()
+    born_on, issued_on = pl.col("born"), pl.col("issued")
+    birthdays = [born_on.dt.offset_by(f"{age}y") for age in CARD_AGES]
+    until = pl.coalesce([pl.when(birthday > issued_on).then(birthday) for birthday in birthdays])
+    return pl.DataFrame({"born": born, "issued": issued}).select(until).to_series()

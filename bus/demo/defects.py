@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -30,20 +30,36 @@ ANY = pl.lit(True)
 DUPLICATE_COLUMN = "identity_number"
 
 
-@cache
-def defects() -> Mapping[ErrorClass, Defect]:
-    """Every class but the duplicates, which take two rows."""
+def defects(today: date) -> Mapping[ErrorClass, tuple[Defect, ...]]:
+    """One or more for every class but the duplicates, which take two rows."""
     c = pl.col
+    has_card = c("card_expires_on").is_not_null()
     return {
-        ErrorClass.MISSING: Defect("full_name", pl.lit(None, pl.String), ANY),
-        ErrorClass.OUTLIER: Defect("card_expires_on", pl.date(2999, 12, 31), c("card_expires_on").is_not_null()),
-        ErrorClass.FORMAT: Defect("phone", c("phone").str.replace("^0", "O"), c("phone").is_not_null()),
-        ErrorClass.REFERENCE: Defect("permanent_commune", pl.lit(abolished_commune()), ANY),
-        ErrorClass.CONFLICT: Defect(
-            "sex", pl.when(c("sex") == "male").then(pl.lit("female")).otherwise(pl.lit("male")), ANY
+        ErrorClass.MISSING: (
+            Defect("full_name", pl.lit(None, pl.String), ANY),
+            Defect("full_name", pl.lit(" "), ANY),
         ),
-        ErrorClass.STALE: Defect("verified_on", c("verified_on").dt.offset_by("-15y"), ANY),
-        ErrorClass.NATIONAL_MISMATCH: Defect("national_check", pl.lit("mismatched"), ANY),
+        ErrorClass.OUTLIER: (
+            Defect(
+                "card_issued_on",
+                pl.lit(today + timedelta(days=30)),
+                c("card_issued_on").is_not_null() & (c("card_expires_on") > today + timedelta(days=30)).fill_null(True),
+            ),
+        ),
+        ErrorClass.FORMAT: (
+            Defect("phone", c("phone").str.replace("^0", "O"), c("phone").is_not_null()),
+            Defect(
+                "old_identity_number", c("old_identity_number").str.slice(1), c("old_identity_number").is_not_null()
+            ),
+            Defect("email", c("email").str.replace("@", " tại ", literal=True), c("email").is_not_null()),
+        ),
+        ErrorClass.REFERENCE: (Defect("permanent_commune", pl.lit(abolished_commune()), ANY),),
+        ErrorClass.CONFLICT: (
+            Defect("sex", pl.when(c("sex") == "male").then(pl.lit("female")).otherwise(pl.lit("male")), ANY),
+            Defect("card_expires_on", c("card_issued_on").dt.offset_by("-1y"), has_card),
+        ),
+        ErrorClass.STALE: (Defect("verified_on", c("verified_on").dt.offset_by("-15y"), ANY),),
+        ErrorClass.NATIONAL_MISMATCH: (Defect("national_check", pl.lit("mismatched"), ANY),),
     }
 
 
@@ -59,7 +75,7 @@ class Spoiled:
     truth: pl.DataFrame
 
 
-def spoil(rng: np.random.Generator, register: pl.DataFrame, share: float) -> Spoiled:
+def spoil(rng: np.random.Generator, register: pl.DataFrame, share: float, today: date) -> Spoiled:
     """Make about `share` of the rows wrong, as many in each class; two rows each at least, none where `share` is 0.
 
     The two rows of a duplicate have neighbouring ids, odd and even, so that every page of even size holds both.
@@ -73,19 +89,18 @@ def spoil(rng: np.random.Generator, register: pl.DataFrame, share: float) -> Spo
 
     truth = [_truth(register, ErrorClass.DUPLICATE, DUPLICATE_COLUMN, rows, first) for rows in (first, second)]
     numbers = register[DUPLICATE_COLUMN]
-    columns = [numbers.scatter(second, numbers.gather(first))]
-    for error_class, defect in defects().items():
-        eligible = register.select(pl.lit(pl.Series(free)) & defect.eligible).to_series().to_numpy()
-        rows = np.sort(order[eligible[order]][:each])
-        if len(rows) < each:
-            raise ValueError(f"{len(register)} residents are too few for {each} rows of class {error_class}")
-        free[rows] = False
-        truth.append(_truth(register, error_class, defect.column, rows, rows))
-        chosen = np.zeros(len(register), bool)
-        chosen[rows] = True
-        value = pl.when(pl.Series(chosen)).then(defect.wrong).otherwise(pl.col(defect.column))
-        columns.append(register.select(value.alias(defect.column)).to_series())
-    return Spoiled(register.with_columns(columns), pl.concat(truth).sort("id"))
+    spoiled = register.with_columns(numbers.clone().scatter(second, numbers.gather(first)))
+    for error_class, variants in defects(today).items():
+        for number, defect in enumerate(variants):
+            wanted = each // len(variants) + (number < each % len(variants))
+            eligible = register.select(pl.lit(pl.Series(free)) & defect.eligible).to_series().to_numpy()
+            rows = np.sort(order[eligible[order]][:wanted])
+            if len(rows) < wanted:
+                raise ValueError(f"{len(register)} residents are too few for {wanted} rows of class {error_class}")
+            free[rows] = False
+            truth.append(_truth(register, error_class, defect.column, rows, rows))
+            spoiled = _replaced(spoiled, rows, defect)
+    return Spoiled(spoiled, pl.concat(truth).sort("id"))
 
 
 def _bring_together(rng: np.random.Generator, register: pl.DataFrame, pairs: int) -> tuple[pl.DataFrame, Ints, Ints]:
@@ -110,8 +125,17 @@ def _bring_together(rng: np.random.Generator, register: pl.DataFrame, pairs: int
         taken |= touched
         rows[beside], rows[other] = rows[other], rows[beside]
         first.append(min(one, beside))
+    if len(first) < pairs:
+        raise ValueError(f"{len(register)} residents are too few for {pairs} duplicates")
     even = np.sort(np.asarray(first, np.int64))
     return register.select("id").hstack(register.drop("id")[rows]), even, even + 1
+
+
+def _replaced(register: pl.DataFrame, rows: Ints, defect: Defect) -> pl.DataFrame:
+    chosen = np.zeros(len(register), bool)
+    chosen[rows] = True
+    value = pl.when(pl.Series(chosen)).then(defect.wrong).otherwise(pl.col(defect.column))
+    return register.with_columns(value.alias(defect.column))
 
 
 def _truth(register: pl.DataFrame, error_class: ErrorClass, column: str, rows: Ints, together: Ints) -> pl.DataFrame:

@@ -14,7 +14,7 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
-from bus.demo.columns import RELATIVES, communes, resident_columns
+from bus.demo.columns import NESTED, communes, resident_columns
 from bus.demo.defects import spoil
 from bus.demo.people import make_people
 from registry.errors import ErrorClass
@@ -52,7 +52,7 @@ def make_register(
     """
     rng = np.random.default_rng(seed)
     people = make_people(rng, residents, today)
-    spoiled = spoil(rng, resident_columns(rng, people, today), bad_share)
+    spoiled = spoil(rng, resident_columns(rng, people, today), bad_share, today)
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
         cursor.execute("SET LOCAL timezone = 'UTC'")
         _create(cursor, "resident_register", spoiled.register)
@@ -70,13 +70,12 @@ def make_register(
 
 def move_resident(dsn: str, resident: int, commune: str) -> None:
     """The resident moves to another commune of Hà Tĩnh. Raises LookupError where either isn't there."""
-    names = dict(communes())
-    home = f"Thôn 1, {names[commune]}, tỉnh Hà Tĩnh"
+    if commune not in dict(communes()):
+        raise LookupError(f"Hà Tĩnh has no commune {commune}")
     _change(
         dsn,
-        "permanent_commune = %(commune)s, current_commune = %(commune)s, permanent_address = %(home)s, "
-        "current_address = %(home)s",
-        {"resident": resident, "commune": commune, "home": home},
+        "permanent_commune = %(commune)s, current_commune = %(commune)s",
+        {"resident": resident, "commune": commune},
     )
 
 
@@ -135,10 +134,10 @@ def _create(cursor: psycopg.Cursor, table: str, frame: pl.DataFrame) -> None:
 
 
 def _type(name: str, dtype: pl.DataType) -> str:
-    if name in RELATIVES:
+    if name in NESTED:
         return "jsonb"
     if dtype.base_type() is pl.Datetime:
-        return "timestamptz"
+        return "timestamptz(3)"  # the contract says milliseconds
     return TYPES.get(dtype.base_type(), "text")
 
 
