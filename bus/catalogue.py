@@ -24,7 +24,6 @@ from registry.codec import Codec, codec_for, framing
 from registry.codec.resolve import resolve
 from registry.contract import Contract
 from registry.errors import CodecError
-from registry.parse import Parser, parser_for
 from registry.rules import Rules, compile_rules
 from registry.store import RegistryStore
 from registry.view import View, compile_view
@@ -48,7 +47,6 @@ class ActiveContract:
     contract: Contract
     schema_id: int
     codec: Codec
-    parser: Parser
     rules: Rules
     views: Mapping[str, ActiveView]
     versions: Mapping[int, str]
@@ -94,7 +92,9 @@ class Catalogue:
 
     def targets(self, contract: str, major: int) -> list[Target]:
         """Every topic that views of the contract are materialised as."""
-        query = select(targets).where(targets.c.contract == contract, targets.c.major == major).order_by(targets.c.topic)
+        query = (
+            select(targets).where(targets.c.contract == contract, targets.c.major == major).order_by(targets.c.topic)
+        )
         with transaction(self._engine) as connection:
             return [
                 Target(row.contract, row.major, row.view, row.instance, row.topic) for row in connection.execute(query)
@@ -123,15 +123,15 @@ class Catalogue:
         for one in loaded:
             if one.major == newest.major:
                 versions |= self._schema_ids(connection, one)
-        schema_id = self._registry.lookup(names.subject(names.data_topic(newest.id, newest.major)), newest.schema.text).id
+        schema_id = self._registry.lookup(
+            names.subject(names.data_topic(newest.id, newest.major)), newest.schema.text
+        ).id
         views: dict[str, ActiveView] = {}
         for name in newest.views:
             view = compile_view(newest, name, view_secret(connection, newest.id, name))
             subject = names.subject(names.view_topic(newest.id, newest.major, name))
             views[name] = ActiveView(view, codec_for(view.schema), self._registry.lookup(subject, view.schema.text).id)
-        return ActiveContract(
-            newest, schema_id, self.codec(schema_id), parser_for(newest), compile_rules(newest), views, versions
-        )
+        return ActiveContract(newest, schema_id, self.codec(schema_id), compile_rules(newest), views, versions)
 
     def _schema_ids(self, connection: Connection, contract: Contract) -> dict[int, str]:
         data = names.subject(names.data_topic(contract.id, contract.major))
@@ -146,16 +146,12 @@ class Catalogue:
 def view_secret(connection: Connection, contract: str, view: str) -> bytes:
     """The key of a view's hashes, made at the first question and then the same for every process."""
     name = f"view:{contract}:{view}"
-    connection.execute(
-        insert(secrets).values(name=name, value=random_secrets.token_bytes(32)).on_conflict_do_nothing()
-    )
+    connection.execute(insert(secrets).values(name=name, value=random_secrets.token_bytes(32)).on_conflict_do_nothing())
     value: bytes = connection.scalars(select(secrets.c.value).where(secrets.c.name == name)).one()
     return value
 
 
-def decode(
-    catalogue: Catalogue, values: Sequence[bytes | None], schema_id: int, codec: Codec
-) -> pl.DataFrame:
+def decode(catalogue: Catalogue, values: Sequence[bytes | None], schema_id: int, codec: Codec) -> pl.DataFrame:
     """The records by columns of the schema `schema_id`, in their order; those of older versions are lifted to it.
 
     Raises CodecError for bytes that are no framed record, SchemaUnknown for an id that the registry doesn't hold.

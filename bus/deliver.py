@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, Row, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
 
 from bus.access.decide import alive
 from bus.catalogue import ActiveContract, Catalogue
@@ -61,14 +61,14 @@ def pull(counter: Counter, actor: Actor, subscription: str, *, records_max: int,
         grant = _grant(connection, actor, subscription)
         _demand_alive(grant, counter.clock)
         stand = _stand(connection, subscription, after)
-    active = counter.catalogue.active(grant.contract)
+    active = counter.catalogue.active(grant["contract"])
     ends = readable_ends(counter.engine, list(stand.positions))
     records = counter.readers.read(stand.positions, ends, min(records_max, counter.settings.pull_records_max))
     if not len(records):
-        return Handover(active, grant.view, records, None)
+        return Handover(active, grant["view"], records, None)
     release = _release(counter, actor, subscription, stand, records)
-    metrics.DELIVERED.labels(grant.contract, grant.view).inc(len(records))
-    return Handover(active, grant.view, records, release)
+    metrics.DELIVERED.labels(grant["contract"], grant["view"]).inc(len(records))
+    return Handover(active, grant["view"], records, release)
 
 
 def acknowledge(counter: Counter, actor: Actor, subscription: str, cursor: str) -> int:
@@ -108,7 +108,7 @@ def no_subscription(subscription: str) -> NotFound:
     return NotFound(message, [Problem("subscription", "not_found", message)])
 
 
-def _grant(connection: Connection, actor: Actor, subscription: str, *, lock: bool = False) -> Row[tuple[object, ...]]:
+def _grant(connection: Connection, actor: Actor, subscription: str, *, lock: bool = False) -> RowMapping:
     query = select(
         subscriptions.c.contract,
         subscriptions.c.view,
@@ -116,14 +116,14 @@ def _grant(connection: Connection, actor: Actor, subscription: str, *, lock: boo
         subscriptions.c.state,
         subscriptions.c.expires_at,
     ).where(subscriptions.c.id == subscription)
-    row = connection.execute(query.with_for_update(read=True) if lock else query).one_or_none()
-    if row is None or row.agency != actor.agency:
+    row = connection.execute(query.with_for_update(read=True) if lock else query).mappings().one_or_none()
+    if row is None or row["agency"] != actor.agency:
         raise no_subscription(subscription)
     return row
 
 
-def _demand_alive(grant: Row[tuple[object, ...]], clock: Clock) -> None:
-    decision = alive(SubscriptionState(grant.state), grant.expires_at, clock())
+def _demand_alive(grant: RowMapping, clock: Clock) -> None:
+    decision = alive(SubscriptionState(grant["state"]), grant["expires_at"], clock())
     if not decision.allowed:
         raise GrantEnded(decision.reason, [Problem("subscription", "grant_ended", decision.reason)])
 
@@ -143,9 +143,7 @@ def _after(connection: Connection, subscription: str, cursor: Cursor) -> _Stand:
     ).one_or_none()
     if row is None or cursor.index >= row.records:
         raise bad_cursor(
-            Text(
-                "this cursor was never given to this subscription", "con trỏ này chưa từng được cấp cho đăng ký này"
-            )
+            Text("this cursor was never given to this subscription", "con trỏ này chưa từng được cấp cho đăng ký này")
         )
     taken = cursor.index + 1
     return _Stand(advance(row.base, row.runs, taken), row.base_delivered + taken)

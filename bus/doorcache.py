@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bus.log.keytable import DELETED, UNKNOWN, Hashes, KeyTable, Values
+from bus.log.keytable import UNKNOWN, Hashes, KeyTable, Values, previous
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class DoorCache:
             self._begin()
         self._count += len(hashes)
         self._ticket += 1
-        fresh, last = fresh_records(self._digests, hashes, digests)
-        changed, inverse = np.unique(hashes[fresh], return_index=True)
-        del inverse
+        before, last = previous(self._digests, hashes, digests)
+        fresh = (before != digests) | (before == UNKNOWN)
+        changed = np.unique(hashes[fresh])
         self._digests.put(changed, np.full(len(changed), UNKNOWN, np.int64))
         self._tickets.put(changed, np.full(len(changed), self._ticket, np.int64))
         kept = np.isin(hashes[last], changed)
@@ -59,31 +59,3 @@ class DoorCache:
         with self.lock:
             ours = self._tickets.get(claim.hashes) == claim.ticket
             self._digests.put(claim.hashes[ours], claim.digests[ours])
-
-
-def fresh_records(
-    table: KeyTable, hashes: Hashes, digests: Values
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Which records of a batch say something new, and the index of each key's last record. The table isn't changed.
-
-    A record repeats when it says what its key's previous record said, in the batch or else in the table.
-    """
-    if not len(hashes):
-        return np.zeros(0, np.bool_), np.zeros(0, np.int64)
-    order = np.argsort(hashes, kind="stable")
-    sorted_hashes, sorted_digests = hashes[order], digests[order]
-    first = np.empty(len(order), np.bool_)
-    first[0] = True
-    first[1:] = sorted_hashes[1:] != sorted_hashes[:-1]
-    before = np.empty(len(order), np.int64)
-    before[1:] = sorted_digests[:-1]
-    before[first] = table.get(sorted_hashes[first])
-    fresh = np.empty(len(order), np.bool_)
-    fresh[order] = (before != sorted_digests) | (before == UNKNOWN)
-    last = np.empty(len(order), np.bool_)
-    last[-1] = True
-    last[:-1] = first[1:]
-    return fresh, order[last]
-
-
-DELETED_DIGEST = DELETED

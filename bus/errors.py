@@ -24,7 +24,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from registry.errors import Problem, Text
+from registry.errors import Problem as Problem
+from registry.errors import Text as Text
 
 
 class LgspError(Exception):

@@ -288,7 +288,9 @@ def _codes(stage: Stage, frame: pl.DataFrame) -> npt.NDArray[np.int64]:
         (name,) = stage.codes
         inside = instances.list.contains(name).fill_null(False).to_numpy().astype(np.int64)
     else:
-        inside = instances.replace_strict(stage.codes, default=ABSENT, return_dtype=pl.Int64).fill_null(ABSENT).to_numpy()
+        inside = (
+            instances.replace_strict(stage.codes, default=ABSENT, return_dtype=pl.Int64).fill_null(ABSENT).to_numpy()
+        )
     return np.where(kept, inside, ABSENT)
 
 
@@ -305,7 +307,7 @@ def _bodies(
         return [records.values[i] for i in live.tolist()]
     wanted = inside != ABSENT
     if wanted.all():
-        return framing.add(stage.active.codec.encode(view.project(frame)), stage.active.schema_id).to_pylist()
+        return list(framing.add(stage.active.codec.encode(view.project(frame)), stage.active.schema_id).to_pylist())
     bodies: list[bytes | None] = [None] * len(live)
     some = view.project(frame.filter(pl.Series(wanted)))
     encoded = framing.add(stage.active.codec.encode(some), stage.active.schema_id).to_pylist()

@@ -21,7 +21,7 @@ from sqlalchemy.types import Text as SqlText
 from bus.audit import journal
 from bus.catalogue import ActiveContract
 from bus.doorcache import Claim, DoorCache
-from bus.errors import Conflict, Problem, Text, TooLarge
+from bus.errors import Conflict, Problem, Text, UnsupportedMediaType
 from bus.log.keytable import digests, key_hashes
 from bus.log.writer import Append, Header, Writer
 from bus.model import Actor, Clock, Op, QuarantineState, Receipt, Rejection
@@ -31,7 +31,21 @@ from bus.store.tables import quarantine, receipts
 from monitoring import metrics
 from registry.codec import framing
 from registry.errors import ErrorClass
-from registry.parse import Parsed
+from registry.parse import (
+    Limits,
+    Parsed,
+    parse_arrow,
+    parse_avro_container,
+    parse_json_array,
+    parse_keys,
+    parse_ndjson,
+)
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+AVRO = "application/avro"
+ARROW = "application/vnd.apache.arrow.stream"
+TYPES = (JSON, NDJSON, AVRO, ARROW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +78,7 @@ def publish(door: Door, actor: Actor, active: ActiveContract, batch: Batch) -> R
     """
     if batch.idempotency_key and (earlier := _earlier_receipt(door, actor, active, batch)):
         return earlier
-    parsed = active.parser.parse_keys(batch.body, batch.media_type) if batch.op is Op.DELETE else active.parser.parse(
-        batch.body, batch.media_type
-    )
-    _limit(len(parsed.originals), door.settings)
+    parsed = _parse(door, active, batch)
     rejections, kept = _judge(door, active, parsed, batch.op)
     keys, values = _encode(active, parsed.frame.filter(kept), batch.op)
     rejections, keys, values = _refuse_oversize(door, parsed, rejections, kept, keys, values)
@@ -83,7 +94,9 @@ def publish(door: Door, actor: Actor, active: ActiveContract, batch: Batch) -> R
     receipt = Receipt(receipt_id, len(keys) - duplicates, duplicates, tuple(rejections))
     try:
         _record(door, actor, active, batch, receipt, keys, positions, dead)
-    except IntegrityError:  # the same idempotency key at the same moment; the records it repeated are silent for subscribers
+    except (
+        IntegrityError
+    ):  # the same idempotency key at the same moment; the records it repeated are silent for subscribers
         if batch.idempotency_key and (earlier := _earlier_receipt(door, actor, active, batch)):
             return earlier
         raise
@@ -113,15 +126,20 @@ def _earlier_receipt(door: Door, actor: Actor, active: ActiveContract, batch: Ba
     return Receipt(row.id, row.accepted, row.duplicates, rejected)
 
 
-def _limit(records: int, settings: Settings) -> None:
-    most = settings.publish_records_max
-    if records > most:
-        raise TooLarge(
-            Text(
-                f"found {records} records in one batch, at most {most} go together",
-                f"có {records} bản ghi trong một lô, tối đa {most} bản ghi",
-            )
+def _parse(door: Door, active: ActiveContract, batch: Batch) -> Parsed:
+    limits = Limits(door.settings.publish_records_max, door.settings.record_bytes_max)
+    contract = active.contract
+    if batch.op is Op.DELETE and batch.media_type in (JSON, NDJSON):
+        return parse_keys(batch.body, contract, array=batch.media_type == JSON, limits=limits)
+    parsers = {JSON: parse_json_array, NDJSON: parse_ndjson, AVRO: parse_avro_container, ARROW: parse_arrow}
+    if batch.op is Op.DELETE or batch.media_type not in parsers:
+        taken = ", ".join((JSON, NDJSON) if batch.op is Op.DELETE else parsers)
+        found = batch.media_type or "none"
+        message = Text(
+            f"Content-Type: found {found}, expected one of {taken}", f"Content-Type: có {found}, cần một trong {taken}"
         )
+        raise UnsupportedMediaType(message, [Problem("Content-Type", "unsupported_media_type", message)])
+    return parsers[batch.media_type](batch.body, contract, limits)
 
 
 def _judge(door: Door, active: ActiveContract, parsed: Parsed, op: Op) -> tuple[list[Rejection], pl.Series]:
@@ -135,9 +153,7 @@ def _judge(door: Door, active: ActiveContract, parsed: Parsed, op: Op) -> tuple[
     keys = parsed.frame[active.contract.key]
     for row, rule, error_class, path in failures.select("index", "rule", "error_class", "path").iter_rows():
         index = parsed.index[row]
-        found[index] = Rejection(
-            index, keys[row], ErrorClass(error_class), path, rule, active.rules.message(rule)
-        )
+        found[index] = Rejection(index, keys[row], ErrorClass(error_class), path, rule, active.rules.message(rule))
     kept = ~pl.int_range(parsed.frame.height, dtype=pl.UInt32, eager=True).is_in(failures["index"].implode())
     return sorted(found.values(), key=lambda r: r.index), kept
 
@@ -164,9 +180,7 @@ def _refuse_oversize(
     index = parsed.index.filter(kept)
     for i in over:
         size = len(values[i] or b"")
-        message = Text(
-            f"found a record of {size} bytes, at most {most}", f"bản ghi có {size} byte, tối đa {most} byte"
-        )
+        message = Text(f"found a record of {size} bytes, at most {most}", f"bản ghi có {size} byte, tối đa {most} byte")
         rejections.append(Rejection(index[i], keys[i].decode(), ErrorClass.OUTLIER, "", "record_too_large", message))
     left = [i for i in range(len(keys)) if i not in set(over)]
     return sorted(rejections, key=lambda r: r.index), [keys[i] for i in left], [values[i] for i in left]
@@ -176,8 +190,10 @@ def _append(
     door: Door, active: ActiveContract, keys: list[bytes], values: list[bytes | None]
 ) -> tuple[Append, Claim | None, int]:
     """Put the fresh records in the log's queue, in order; what repeats within the batch or in the cache is left out."""
-    cache = DoorCache(len(keys)) if door.caches is None else door.caches.setdefault(
-        active.data_topic, DoorCache(door.settings.door_cache_records)
+    cache = (
+        DoorCache(len(keys))
+        if door.caches is None
+        else door.caches.setdefault(active.data_topic, DoorCache(door.settings.door_cache_records))
     )
     hashes, contents = key_hashes(keys), digests(values)
     with cache.lock:

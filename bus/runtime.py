@@ -73,7 +73,9 @@ def build(settings: Settings, *, only_door: bool, clock: Clock = utc_now) -> Run
     """
     if settings.database_url is None or settings.kafka_bootstrap is None:
         raise LgspError(
-            Text("LGSP_DATABASE_URL and LGSP_KAFKA_BOOTSTRAP are needed", "cần LGSP_DATABASE_URL và LGSP_KAFKA_BOOTSTRAP")
+            Text(
+                "LGSP_DATABASE_URL and LGSP_KAFKA_BOOTSTRAP are needed", "cần LGSP_DATABASE_URL và LGSP_KAFKA_BOOTSTRAP"
+            )
         )
     url = settings.database_url.get_secret_value()
     engine = make_engine(url)

@@ -95,7 +95,7 @@ def up(
         embedded = Embedded()
         stack.callback(embedded.stop)
         settings, only_door = start_servers(settings, folder.path, embedded, progress)
-        runtime = build(settings, only_door=only_door and ROLES <= roles)
+        runtime = build(settings, only_door=only_door and roles >= ROLES)
         stack.callback(runtime.close)
         credentials = first_administrator(runtime.engine, runtime.clock)
         if credentials is not None:
@@ -127,7 +127,9 @@ def start_servers(
             postgres = pool.submit(database.start)
         if postgres is not None:
             dsn = postgres.result()
-            database.port = int(dsn.rsplit(":", 1)[1].partition("/")[0])  # the same again should it have to be restarted
+            database.port = int(
+                dsn.rsplit(":", 1)[1].partition("/")[0]
+            )  # the same again should it have to be restarted
             found["database_url"] = SecretStr(dsn)
         if kafka is not None:
             address = kafka.result()
@@ -215,7 +217,9 @@ def _start_connectors(data: Path, embedded: Embedded) -> Callable[[], None]:
     if not folder.is_dir() or not any(folder.glob("*.y*ml")):
         return lambda: None
     command = [sys.executable, "-m", "connectors.runner", str(folder)]
-    running = _Connectors(child.start("connectors", command, folder), lambda: child.start("connectors", command, folder))
+    running = _Connectors(
+        child.start("connectors", command, folder), lambda: child.start("connectors", command, folder)
+    )
     embedded.servers.append(("connectors", running, running.start))
     return running.stop
 

@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 
 from bus.errors import InvalidRequest, LgspError, TooLarge, Unauthenticated
 from registry.errors import (
+    BodyInvalid,
+    BodyTooLarge,
     CodecError,
     Problem,
     RegistryError,
@@ -129,6 +131,10 @@ async def _registry(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RegistryError)
     if isinstance(error, SubjectUnknown | VersionUnknown | SchemaUnknown):
         status, title = 404, Text("Not found", "Không tìm thấy")
+    elif isinstance(error, BodyTooLarge):
+        status, title = TooLarge.status, TooLarge.title
+    elif isinstance(error, BodyInvalid):
+        status, title = InvalidRequest.status, InvalidRequest.title
     elif isinstance(error, CodecError):
         status, title = 422, Text("The record can't be read", "Không đọc được bản ghi")
     else:

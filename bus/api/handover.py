@@ -86,7 +86,10 @@ def avro(frame: pl.DataFrame, view_schema: dict[str, Any] | str) -> bytes:
                     {"name": "cursor", "type": "string"},
                     {"name": "key", "type": "string"},
                     {"name": "op", "type": {"type": "enum", "name": "Op", "symbols": ["upsert", "delete"]}},
-                    {"name": "value", "type": ["null", json.loads(view_schema) if isinstance(view_schema, str) else view_schema]},
+                    {
+                        "name": "value",
+                        "type": ["null", json.loads(view_schema) if isinstance(view_schema, str) else view_schema],
+                    },
                     {"name": "version", "type": "string"},
                     {"name": "published_at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
                 ],

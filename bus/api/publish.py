@@ -16,16 +16,9 @@ from bus.api.runtime import Bus
 from bus.control.permit import permit
 from bus.errors import NotFound, Problem, Text, TooLarge
 from bus.model import Actor, Op, Receipt
-from bus.publish import Batch, publish
+from bus.publish import TYPES, Batch, publish
 
 router = APIRouter(prefix="/v1/publish", tags=["records"])
-
-TYPES = (
-    "application/json",
-    "application/x-ndjson",
-    "application/avro",
-    "application/vnd.apache.arrow.stream",
-)
 
 
 class RejectionShown(BaseModel):

@@ -66,9 +66,7 @@ async def get_records(
     deadline = time.monotonic() + min(wait_ms, bus.settings.pull_wait_ms_max) / 1000
     while True:
         tolls = bell.tolls(contract)
-        given = await run_in_threadpool(
-            lambda: pull(bus.counter, actor, subscription, records_max=max, after=after)
-        )
+        given = await run_in_threadpool(lambda: pull(bus.counter, actor, subscription, records_max=max, after=after))
         left = deadline - time.monotonic()
         if given.release is not None or left <= 0 or bell.closed:
             break
@@ -83,9 +81,7 @@ async def get_records(
     summary="Acknowledge everything up to a cursor",
     responses=errors.responses(403, 404),
 )
-def acknowledge_records(
-    bus: Bus, actor: Authenticated, subscription: str, given: Acknowledgement
-) -> Acknowledged:
+def acknowledge_records(bus: Bus, actor: Authenticated, subscription: str, given: Acknowledgement) -> Acknowledged:
     _may_read(bus, actor, subscription)
     return Acknowledged(delivered=acknowledge(bus.counter, actor, subscription, given.cursor))
 

@@ -48,14 +48,22 @@ class Records:
         if with_headers:
             self.headers.append(message.headers())
 
-
     def below(self, until: Mapping[int, int]) -> Records:
         """The records before the given offset of their partition."""
         kept = [i for i, (p, o) in enumerate(zip(self.partitions, self.offsets, strict=True)) if o < until[p]]
         return Records(
-            *([column[i] for i in kept] if column else [] for column in (
-                self.topics, self.partitions, self.offsets, self.timestamps, self.keys, self.values, self.headers
-            ))
+            *(
+                [column[i] for i in kept] if column else []
+                for column in (
+                    self.topics,
+                    self.partitions,
+                    self.offsets,
+                    self.timestamps,
+                    self.keys,
+                    self.values,
+                    self.headers,
+                )
+            )
         )
 
 
@@ -145,12 +153,16 @@ class Readers:
     def _borrow(self, wanted: Mapping[Place, tuple[int, int]]) -> Iterator[tuple[Consumer, dict[Place, int]]]:
         """A consumer assigned to what is wanted: the one that stands just there, else any, moved."""
         if not self._free.acquire(timeout=READ_TIMEOUT_S):
-            raise LogUnavailable(Text("too many readers at once; try again", "quá nhiều lượt đọc cùng lúc; hãy thử lại"))
+            raise LogUnavailable(
+                Text("too many readers at once; try again", "quá nhiều lượt đọc cùng lúc; hãy thử lại")
+            )
         try:
             with self._lock:
                 at = next((i for i, (_, stands) in enumerate(self._idle) if _stands_at(stands, wanted)), None)
                 found = self._idle.pop(at if at is not None else 0) if self._idle else None
-            consumer = found[0] if found else _consumer(self._connection, prefetch_kbytes=8_192, prefetch_records=20_000)
+            consumer = (
+                found[0] if found else _consumer(self._connection, prefetch_kbytes=8_192, prefetch_records=20_000)
+            )
             if at is None:
                 consumer.assign([TopicPartition(t, p, begin) for (t, p), (begin, _) in wanted.items()])
             reached: dict[Place, int] = {}
@@ -214,7 +226,12 @@ def _stands_at(stands: Mapping[Place, int], wanted: Mapping[Place, tuple[int, in
 
 def _raise_unless_passing(error: KafkaError) -> None:
     """Lost connections heal by themselves; the caller's deadline bounds the wait."""
-    if error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT):
+    if error.code() in (
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+    ):
         return
     if error.retriable():
         return
@@ -255,6 +272,8 @@ def scan(connection: KafkaConnection, start: Positions, end: Positions) -> Itera
                 deadline = time.monotonic() + READ_TIMEOUT_S
                 yield records
             elif time.monotonic() > deadline:
-                raise LogUnavailable(Text("Kafka does not hand over; try again", "Kafka không trả dữ liệu; hãy thử lại"))
+                raise LogUnavailable(
+                    Text("Kafka does not hand over; try again", "Kafka không trả dữ liệu; hãy thử lại")
+                )
     finally:
         consumer.close()

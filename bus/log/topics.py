@@ -144,6 +144,10 @@ class Topics:
         ends = self.end_offsets(named)
         return {t: [e if o < 0 else o for o, e in zip(found[t], ends[t], strict=True)] for t in named}
 
+    def ping(self) -> None:
+        """Raises LogUnavailable where the brokers don't answer."""
+        self._ask(lambda admin: admin.describe_cluster())
+
     def delete(self, topic: str) -> None:
         """Remove the topic and what it holds; nothing happens where it isn't there."""
         self._partitions.pop(topic, None)

@@ -117,7 +117,9 @@ class Writer:
             for begin in range(0, len(keys), PIECE_RECORDS):
                 end = min(begin + PIECE_RECORDS, len(keys))
                 if not self._room.acquire(timeout=self.timeout_s):
-                    raise LogUnavailable(Text("too much waits for Kafka; try again", "quá nhiều bản ghi đang chờ Kafka; hãy thử lại"))
+                    raise LogUnavailable(
+                        Text("too much waits for Kafka; try again", "quá nhiều bản ghi đang chờ Kafka; hãy thử lại")
+                    )
                 piece = _Piece(append, end - begin, self._room)
                 last = end == len(keys) and last_headers is not None
                 if headers is None:

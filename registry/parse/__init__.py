@@ -13,6 +13,7 @@ from __future__ import annotations
 from registry.parse.arrow import parse_arrow
 from registry.parse.avro import parse_avro_container
 from registry.parse.json import parse_json_array, parse_ndjson
+from registry.parse.keys import parse_keys
 from registry.parse.result import Limits, Parsed, RecordProblem
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "parse_arrow",
     "parse_avro_container",
     "parse_json_array",
+    "parse_keys",
     "parse_ndjson",
 ]

@@ -29,9 +29,23 @@ _raw_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 def parse_json_array(body: bytes, contract: Contract, limits: Limits | None = None) -> Parsed:
     """A JSON array of records. Raises BodyInvalid where it isn't one (truncated, trailing text, nested too deeply)."""
+    return _parse(lines_of(body, array=True), contract, limits or Limits())
+
+
+def parse_ndjson(body: bytes, contract: Contract, limits: Limits | None = None) -> Parsed:
+    """One record a line; empty lines count for nothing. A line that isn't JSON, such as a truncated last one, is a rejected
+    record. Raises BodyInvalid on UTF-16."""
+    return _parse(lines_of(body, array=False), contract, limits or Limits())
+
+
+def lines_of(body: bytes, *, array: bool) -> list[bytes]:
+    """The body cut into the bytes of its records. Raises BodyInvalid; see the two above."""
     _refuse_utf16(body)
+    body = body.removeprefix(_BOM)
+    if not array:
+        return [line for line in body.split(b"\n") if line and not line.isspace()]
     try:
-        raws = _raw_array(body.removeprefix(_BOM))
+        return [bytes(raw) for raw in _raw_array(body)]
     except RecursionError:
         raise body_invalid("too_deep", "the JSON is nested too deeply", "JSON lồng nhau quá sâu") from None
     except msgspec.ValidationError:
@@ -42,15 +56,6 @@ def parse_json_array(body: bytes, contract: Contract, limits: Limits | None = No
         where = re.search(r"\(byte (\d+)\)", str(error))
         at = (f" at byte {where[1]}", f" ở byte {where[1]}") if where else ("", "")
         raise body_invalid("malformed", f"the JSON is malformed{at[0]}", f"JSON sai cú pháp{at[1]}") from None
-    return _parse([bytes(raw) for raw in raws], contract, limits or Limits())
-
-
-def parse_ndjson(body: bytes, contract: Contract, limits: Limits | None = None) -> Parsed:
-    """One record a line; empty lines count for nothing. A line that isn't JSON, such as a truncated last one, is a rejected
-    record. Raises BodyInvalid on UTF-16."""
-    _refuse_utf16(body)
-    lines = [line for line in body.removeprefix(_BOM).split(b"\n") if line and not line.isspace()]
-    return _parse(lines, contract, limits or Limits())
 
 
 def _refuse_utf16(body: bytes) -> None:
