@@ -175,7 +175,7 @@ def stop_leftover(folder: Path, name: str, stop_signal: signal.Signals, grace_s:
     file = pid_file(folder, name)
     try:
         server = stamped(json.loads(file.read_text("utf-8")))
-    except (OSError, ValueError, TypeError, IndexError):
+    except (OSError, ValueError, TypeError, LookupError):
         server = None
     if server is not None:
         with contextlib.suppress(psutil.NoSuchProcess):

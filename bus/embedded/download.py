@@ -1,7 +1,7 @@
 """Fetching locked jars from the Maven repositories that jgo knows, several side by side, each held to its SHA-256.
 
-jgo's own `resolve()` asks for a second file per jar, a SHA-1, and opens a connection for each: measured 11 s for 45 jars
-where this takes under one. What runs is decided by the lock alone.
+jgo's own `resolve()` asks for a second file per jar, a SHA-1, and opens a connection for each: measured 11 s for 45
+jars where this takes under one. What runs is decided by the lock alone.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def fetch(
 ) -> None:
     """Put `jars` into `folder`, each in one step when its hash is right.
 
-    `repositories` are base URLs, by default those of jgo. Raises DownloadFailed for the first jar that doesn't come; those that came stay.
+    `repositories` are base URLs, by default those of jgo. Raises DownloadFailed for the first jar that doesn't come;
+    those that came stay.
     """
     context = maven(folder)
     repositories = list(context.remote_repos.values()) if repositories is None else repositories

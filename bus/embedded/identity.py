@@ -50,7 +50,7 @@ def choose_identity(folder: Path, binaries: Path) -> str:
 def namespaces_permitted() -> bool:
     """Whether a process of this user may make a user namespace and map itself in it: tried, since no file says so."""
     program = f"import sys; sys.path.insert(0, {str(Path(keeper.__file__).parent)!r}); import keeper; "
-    program += "keeper.take_identity('namespace')"
+    program += "keeper.take_identity('namespace', keeper.libc())"
     if sys.platform != "linux":
         return False
     return subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, check=False).returncode == 0

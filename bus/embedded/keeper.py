@@ -83,13 +83,14 @@ def become_server(order: dict[str, Any], output: int) -> NoReturn:
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         keeper = os.getppid()
+        system = libc() if sys.platform == "linux" else None  # now: as another user Python may be out of reach
         try:
-            take_identity(order["run_as"])
+            take_identity(order["run_as"], system)
         except OSError as error:
             os.write(2, f"cannot run as {order['run_as']}: {error}\n".encode())
             os._exit(CANNOT_RUN_AS)
-        if sys.platform == "linux":
-            libc().prctl(PR_SET_PDEATHSIG, order["stop_signal"], 0, 0, 0)  # after any change of user: that clears it
+        if system is not None:
+            system.prctl(PR_SET_PDEATHSIG, order["stop_signal"], 0, 0, 0)  # after any change of user: that clears it
             if os.getppid() != keeper:
                 os._exit(1)
         os.chdir(order["cwd"])
@@ -99,13 +100,13 @@ def become_server(order: dict[str, Any], output: int) -> NoReturn:
     os._exit(82)
 
 
-def take_identity(run_as: str) -> None:
+def take_identity(run_as: str, system: Any) -> None:
     """`run_as` is "self", "namespace" (seen as uid 1000 by the server, files stay the caller's) or "UID:GID"."""
     if run_as == "self":
         return
     if run_as == "namespace":
         uid, gid = os.geteuid(), os.getegid()
-        if libc().unshare(CLONE_NEWUSER) != 0:
+        if system is None or system.unshare(CLONE_NEWUSER) != 0:
             raise OSError("this machine does not permit user namespaces")
         for name, text in (("setgroups", "deny"), ("uid_map", f"1000 {uid} 1"), ("gid_map", f"1000 {gid} 1")):
             with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123 (no pathlib: it would double this process)
