@@ -63,7 +63,6 @@ def make_register(
         cursor.execute("ALTER TABLE register_truth ADD PRIMARY KEY (id)")
         cursor.execute("CREATE INDEX ON resident_register (identity_number)")
         cursor.execute("CREATE INDEX ON resident_register (updated_at)")
-        cursor.execute("ANALYZE resident_register")
     wrong = dict(spoiled.truth.group_by("error_class").agg("id").iter_rows())
     return Register(residents, {each: tuple(wrong.get(each.value, ())) for each in ErrorClass})
 
