@@ -352,9 +352,13 @@ class Client(AbstractContextManager["Client"]):
         """The token, fetched when there is none or it is about to end. Raises ApiError, httpx.TransportError."""
         with self._lock:
             if self._token is None or self._monotonic() >= self._token[1]:
-                response = self._http.post(
-                    "/oauth/token", data={"grant_type": "client_credentials"}, auth=httpx.BasicAuth(*self._credentials)
-                )
+                client_id, client_secret = self._credentials
+                form = {
+                    "grant_type": "client_credentials",
+                    "client_id": client_id,
+                    "client_secret": client_secret,
+                }
+                response = self._http.post("/oauth/token", data=form)
                 if not response.is_success:
                     raise _api_error(response)
                 answer = orjson.loads(response.content)
