@@ -16,7 +16,7 @@ SOURCE_HEADER = "lgsp-source"
 Positions = dict[str, list[int]]  # topic -> offset per partition
 Run = tuple[str, int, int, int]  # topic, partition, first offset, next offset
 
-_CURSOR = re.compile(r"(\d{1,18})\.(\d{1,9})")
+_CURSOR = re.compile(r"([0-9]{1,18})\.([0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
