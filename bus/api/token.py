@@ -85,8 +85,12 @@ async def token(request: Request) -> JSONResponse:
         body = {"error": error.code, "error_description": error.detail.said_in(language(request))}
         return JSONResponse(body, error.status, headers=headers)
     TOKENS_ISSUED.labels(method).inc()
-    body = {"access_token": issued.token, "token_type": "Bearer", "expires_in": issued.expires_in_s}
-    return JSONResponse(body, headers=_NOT_CACHED)
+    answer: dict[str, object] = {
+        "access_token": issued.token,
+        "token_type": "Bearer",
+        "expires_in": issued.expires_in_s,
+    }
+    return JSONResponse(answer, headers=_NOT_CACHED)
 
 
 def _issue(tokens: Tokens, request: Request, form: dict[str, str]) -> tuple[str, Issued]:

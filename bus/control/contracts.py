@@ -45,7 +45,6 @@ from registry.contract import Contract
 from registry.errors import ContractInvalid, Problem, SchemaIncompatible, Text
 from registry.store import RegistryStore
 
-
 _EXPECTED = {
     Action.CONTRACT_APPROVE: (ContractState.SUBMITTED,),
     Action.CONTRACT_REFUSE: (ContractState.SUBMITTED,),
