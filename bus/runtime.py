@@ -20,6 +20,7 @@ from bus.log.writer import Writer
 from bus.materialise import Plant, materialise
 from bus.model import Clock
 from bus.publish import Door
+from bus.replay import Replayer
 from bus.settings import Settings
 from bus.store.engine import make_engine
 from bus.store.events import CONTRACTS, GRANTS, Listener
@@ -55,6 +56,7 @@ class Runtime:
     door: Door
     counter: Counter
     plant: Plant
+    replay: Replayer
 
     def close(self) -> None:
         """Finish what is under way, then let go of everything."""
@@ -97,6 +99,7 @@ def build(settings: Settings, *, only_door: bool, clock: Clock = utc_now) -> Run
     catalogue = Catalogue(engine, registry)
     listener = Listener(url)
     listener.on(CONTRACTS, catalogue.forget)
+    door = Door(engine, writer, clock, settings, {} if only_door else None)
     return Runtime(
         settings=settings,
         clock=clock,
@@ -109,9 +112,10 @@ def build(settings: Settings, *, only_door: bool, clock: Clock = utc_now) -> Run
         catalogue=catalogue,
         tokens=Tokens(engine, clock, settings),
         listener=listener,
-        door=Door(engine, writer, clock, settings, {} if only_door else None),
+        door=door,
         counter=Counter(engine, readers, catalogue, clock, settings),
         plant=Plant(engine, connection, topics, writer, catalogue, clock, settings),
+        replay=Replayer(door, readers, catalogue, clock),
     )
 
 
