@@ -28,7 +28,7 @@ def parse_arrow(body: bytes, contract: Contract, limits: Limits | None = None) -
         raise body_invalid(
             "arrow", "not an Arrow stream, or cut short", "không phải luồng Arrow, hoặc bị cắt cụt"
         ) from error
-    return check_table(_fitted(table, contract), contract, limits)
+    return check_table(_fitted(table, contract), contract)
 
 
 def _fitted(table: pa.Table, contract: Contract) -> pa.Table:

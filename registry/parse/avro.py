@@ -16,7 +16,7 @@ from registry.codec.columnar import ColumnarCodec
 from registry.codec.frame import arrow_schema
 from registry.codec.row import RowCodec
 from registry.contract import Contract
-from registry.errors import BodyInvalid, CodecError
+from registry.errors import BodyInvalid, CodecError, Text
 from registry.parse.result import Limits, Parsed, body_invalid, check_count
 from registry.parse.table import check_table
 from registry.schema import Schema, parse
@@ -29,51 +29,53 @@ def parse_avro_container(body: bytes, contract: Contract, limits: Limits | None 
     """An Avro object container (null, deflate, or another codec that is installed), written with the contract's schema or
     one that it can read. Raises BodyInvalid on a truncated or damaged container, and on trailing bytes."""
     limits = limits or Limits()
+    wanted = arrow_schema(contract.schema.definition)
     try:
         blocks = fastavro.block_reader(io.BytesIO(body))
         same = to_parsing_canonical_form(blocks.writer_schema) == contract.schema.canonical
-        tables, count = [], 0
-        for block in blocks:
-            count += block.num_records
-            check_count(count, limits)
-            if block.num_records:
-                tables.append(_table(block, contract.schema, same))
+        if same and columnar.supports(contract.schema):
+            table = _by_columns(blocks, contract.schema, limits).cast(wanted)
+        else:
+            table = _by_rows(body, contract.schema, limits)
     except BodyInvalid:
         raise
-    except CodecError as error:
-        raise _damaged() from error
-    except _ERRORS as error:
-        raise _damaged() from error
-    wanted = arrow_schema(contract.schema.definition)
-    table = pa.concat_tables(tables) if tables else wanted.empty_table()
-    return check_table(table, contract, limits)
+    except (CodecError, *_ERRORS) as error:
+        raise body_invalid(
+            "avro",
+            "not an Avro container of this contract's records, or damaged",
+            "không phải tệp Avro chứa bản ghi của hợp đồng này, hoặc bị hỏng",
+        ) from error
+    return check_table(table, contract)
 
 
-def _damaged() -> BodyInvalid:
-    return body_invalid(
-        "avro",
-        "not an Avro container of this contract's records, or damaged",
-        "không phải tệp Avro chứa bản ghi của hợp đồng này, hoặc bị hỏng",
-    )
+def _by_columns(blocks: Any, schema: Schema, limits: Limits) -> pa.Table:
+    """A block is its records one after the other: as Avro writes an array, but for the count before and the 0 after. So all
+    blocks together are one record that holds an array."""
+    count, parts = 0, []
+    for block in blocks:
+        count += block.num_records
+        check_count(count, limits)
+        parts.append(block.bytes_.getvalue())
+    codec = _rows_codec(schema.text)
+    if count == 0:
+        return codec_for(schema).decode(pa.array([], pa.binary())).to_arrow()
+    bodies = pa.array([b"".join([_long(count), *parts, b"\0"])], pa.binary())
+    frame = codec.decode(bodies)
+    if not codec.encode(frame).equals(bodies):
+        raise CodecError(Text("the records' bytes are not exact", "các byte của bản ghi không chính xác"))
+    return frame["rows"].explode().struct.unnest().to_arrow()
 
 
-def _table(block: Any, schema: Schema, same: bool) -> pa.Table:
-    wanted = arrow_schema(schema.definition)
-    if same and columnar.supports(schema):
-        # A block is its records one after the other: as Avro writes an array, but for the count before and the 0 after.
-        body = _long(block.num_records) + block.bytes_.getvalue() + b"\0"
-        codec = _rows_codec(schema.text)
-        bodies = pa.array([body], pa.binary())
-        frame = codec.decode(bodies)
-        if not codec.encode(frame).equals(bodies):
-            raise _damaged()
-        rows = frame["rows"].explode().struct.unnest()
-        return rows.to_arrow().cast(wanted)
-    records = list(block)
-    if block.bytes_.read(1):
-        raise _damaged()
-    codec_for(schema)
-    return pa.Table.from_pylist([RowCodec(schema).placed(record) for record in records], schema=wanted)
+def _by_rows(body: bytes, schema: Schema, limits: Limits) -> pa.Table:
+    """The writer's schema differs, or has types that don't go by columns: fastavro resolves it record by record."""
+    codec, records = RowCodec(schema), []
+    reader = fastavro.block_reader(io.BytesIO(body), reader_schema=schema.definition, return_named_type=True)
+    for block in reader:
+        check_count(len(records) + block.num_records, limits)
+        records += [codec.placed(record) for record in block]
+        if block.bytes_.read(1):
+            raise CodecError(Text("a block has bytes after its records", "một khối có byte thừa sau các bản ghi"))
+    return pa.Table.from_pylist(records, schema=arrow_schema(schema.definition))
 
 
 @lru_cache(maxsize=16)

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import Meta
 
 from registry.codec import frame as shape
@@ -37,7 +36,7 @@ _PLAIN: dict[str, Any] = {
 
 
 class Shape:
-    """`type`: what msgspec decodes a record to. `columns`: the Arrow column of each field, from decoded records."""
+    """`type`: what msgspec decodes a record to. `columns`: the column of each field, from decoded records."""
 
     def __init__(self, schema: Schema) -> None:
         names = shape.names_of(schema.definition)
@@ -45,26 +44,27 @@ class Shape:
         self.type: Any = _type(schema.definition, names)
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(self.type).decode
         self._fields = [
-            (field.name, operator.attrgetter(field.name), field.type, _builder(node, names, field.type))
-            for (_, node), field in zip(shape.fields_of(schema.definition), self.arrow, strict=True)
+            (name, operator.attrgetter(name), _builder(node, names, self.arrow.field(name).type))
+            for name, node in shape.fields_of(schema.definition)
         ]
 
     def columns(self, records: Sequence[Any]) -> tuple[list[pa.Array], list[tuple[int, str]]]:
         """(a column per field, (position, field) of the values that don't fit their column: those are null in it)"""
         columns, bad = [], []
-        for name, get, dtype, build in self._fields:
+        for name, get, build in self._fields:
             values = list(map(get, records))
             try:
                 columns.append(build(values))
-            except (pa.ArrowInvalid, OverflowError, ValueError):
+            except _UNFIT:
                 wrong = {index for index, value in enumerate(values) if not _fits(build, value)}
-                bad += [(index, name) for index in wrong]
-                kept = build([value for index, value in enumerate(values) if index not in wrong])
-                at = iter(range(len(kept)))
-                columns.append(
-                    kept.take(pa.array([None if i in wrong else next(at) for i in range(len(values))], pa.int64()))
-                )
+                bad += [(index, name) for index in sorted(wrong)]
+                kept = [None if index in wrong else value for index, value in enumerate(values)]
+                columns.append(_spread(build([value for value in kept if value is not None]), kept))
         return columns, bad
+
+
+Build = Callable[[list[Any]], pa.Array]
+_UNFIT = (pa.ArrowInvalid, OverflowError, ValueError)
 
 
 @lru_cache(maxsize=64)
@@ -77,10 +77,10 @@ def shape_of(schema: Schema) -> Shape:
     return _shape_of(schema.text)
 
 
-def _fits(build: Callable[[list[Any]], pa.Array], value: Any) -> bool:
+def _fits(build: Build, value: Any) -> bool:
     try:
         build([value])
-    except (pa.ArrowInvalid, OverflowError, ValueError):
+    except _UNFIT:
         return False
     return True
 
@@ -149,9 +149,6 @@ def _field(one: dict[str, Any], names: Any) -> Any:
     return (one["name"], dtype, None) if nullable else (one["name"], dtype)
 
 
-Build = Callable[[list[Any]], pa.Array]
-
-
 def _builder(node: Any, names: Any, dtype: pa.DataType) -> Build:
     node = shape.resolve(node, names)
     if isinstance(node, list):
@@ -168,8 +165,6 @@ def _builder(node: Any, names: Any, dtype: pa.DataType) -> Build:
     if what == "map":
         value = _builder(node["values"], names, dtype.value_type.field("value").type)
         return _map(value, dtype)
-    if what == "string" and meaning is None:
-        return lambda values: normalised(pa.array(values, pa.string()))
     if meaning == "uuid":
         return lambda values: pa.array([None if value is None else str(value) for value in values], pa.string())
     if meaning and "timestamp" in meaning:
@@ -221,7 +216,7 @@ def _map(value: Build, dtype: pa.DataType) -> Build:
     entry = dtype.value_type
 
     def items(pairs: list[Any]) -> pa.Array:
-        keys = normalised(pa.array([key for key, _ in pairs], pa.string()))
+        keys = pa.array([key for key, _ in pairs], pa.string())
         return pa.StructArray.from_arrays(
             [keys, value([one for _, one in pairs])], fields=[entry.field(0), entry.field(1)]
         )
@@ -242,10 +237,3 @@ def _timestamps(values: list[Any], dtype: pa.DataType) -> pa.Array:
     if int in kinds:
         return pa.array(values, pa.int64()).cast(dtype)
     return pa.array(values, dtype)
-
-
-def normalised(array: pa.Array) -> pa.Array:
-    """Strings in Unicode NFC."""
-    if pc.all(pc.string_is_ascii(array)).as_py() is not False:
-        return array
-    return pc.utf8_normalize(array, form="NFC")
