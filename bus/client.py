@@ -304,7 +304,7 @@ class Client(AbstractContextManager["Client"]):
 
     def account(self, contract: str, **query: str) -> Json:
         """published = delivered + filtered + duplicate + quarantined + pending, for a contract."""
-        return self.call("GET", "/v1/account", params={"contract": contract} | query)
+        return self.call("GET", "/v1/audit/account", params={"contract": contract} | query)
 
     def journal(self, **query: str) -> Json:
         return self.call("GET", "/v1/audit/journal", params=query)
