@@ -98,63 +98,99 @@ def hold(folder: Path) -> int:
     return lock
 
 
+def holder(folder: Path) -> int | None:
+    """The process that holds `folder` now; changes nothing."""
+    try:
+        lock = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(lock, 32, 0).decode(errors="replace").strip()
+        return int(text) if text.isdigit() else None
+    finally:
+        os.close(lock)
+    return None
+
+
 def check_version(path: Path) -> None:
-    """Write `path`/version where there is none; raise DataFolderVersion where it isn't ours to open."""
+    """Write `path`/version where there is none or an older one; raise DataFolderVersion where it isn't ours to open."""
+    problem = version_problem(path)
+    if problem is not None:
+        raise DataFolderVersion(problem)
+    text = json.dumps({"format": FORMAT, "kafka": KAFKA_VERSION, "postgresql": POSTGRESQL_MAJOR}) + "\n"
     file = path / "version"
-    expected = {"format": FORMAT, "kafka": KAFKA_VERSION, "postgresql": POSTGRESQL_MAJOR}
+    if not file.exists() or file.read_text("utf-8") != text:
+        write_private(file, text)
+
+
+def version_problem(path: Path) -> Text | None:
+    """Why the data folder `path` can't be opened by this version, and what to do; None where it can. Changes nothing."""
+    file = path / "version"
     if not file.exists():
-        if (path / "kafka").exists() or (path / "postgres").exists():
-            raise DataFolderVersion(
-                Text(
-                    f"{file} is missing though servers' data is there: this folder is not one of this program's, or "
-                    "it was damaged. Restore it from a backup or choose another folder with --data.",
-                    f"Thiếu tệp {file} dù đã có dữ liệu máy chủ: thư mục này không do chương trình tạo ra hoặc đã bị "
-                    "hỏng. Hãy khôi phục từ bản sao lưu hoặc chọn thư mục khác bằng --data.",
-                )
-            )
-        write_private(file, json.dumps(expected) + "\n")
-        return
+        if not (path / "kafka").exists() and not (path / "postgres").exists():
+            return None
+        return Text(
+            f"{file} is missing though servers' data is there: this folder is not one of this program's, or it was "
+            "damaged. Restore it from a backup or choose another folder with --data.",
+            f"Thiếu tệp {file} dù đã có dữ liệu máy chủ: thư mục này không do chương trình tạo ra hoặc đã bị hỏng. Hãy "
+            "khôi phục từ bản sao lưu hoặc chọn thư mục khác bằng --data.",
+        )
     try:
         found = json.loads(file.read_text("utf-8"))
+        # Kafka opens the folder of an older release, never that of a newer one; PostgreSQL that of its own major only.
         fits = found["format"] == FORMAT and found["postgresql"] == POSTGRESQL_MAJOR
-        # Kafka opens the folder of an older release, never that of a newer one.
-        newer = as_numbers(found["kafka"]) > as_numbers(KAFKA_VERSION)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataFolderVersion(
-            Text(
-                f"{file} can't be read as a version file. Restore it from a backup or choose another folder with "
-                "--data.",
-                f"Không đọc được tệp phiên bản {file}. Hãy khôi phục từ bản sao lưu hoặc chọn thư mục khác bằng "
-                "--data.",
-            )
-        ) from error
-    if not fits or newer:
-        raise DataFolderVersion(
-            Text(
-                f"The data folder {path} was written by format {found['format']}, Kafka {found['kafka']}, PostgreSQL "
-                f"{found['postgresql']}; this program expects format {FORMAT}, Kafka {KAFKA_VERSION}, PostgreSQL "
-                f"{POSTGRESQL_MAJOR}. Run the version that wrote it, or choose another folder with --data.",
-                f"Thư mục dữ liệu {path} do định dạng {found['format']}, Kafka {found['kafka']}, PostgreSQL "
-                f"{found['postgresql']} ghi; chương trình này cần định dạng {FORMAT}, Kafka {KAFKA_VERSION}, "
-                f"PostgreSQL {POSTGRESQL_MAJOR}. Hãy chạy đúng phiên bản đã ghi hoặc chọn thư mục khác bằng --data.",
-            )
+        fits = fits and as_numbers(found["kafka"]) <= as_numbers(KAFKA_VERSION)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Text(
+            f"{file} can't be read as a version file. Restore it from a backup or choose another folder with --data.",
+            f"Không đọc được tệp phiên bản {file}. Hãy khôi phục từ bản sao lưu hoặc chọn thư mục khác bằng --data.",
         )
-    if found != expected:
-        write_private(file, json.dumps(expected) + "\n")
+    if fits:
+        return None
+    return Text(
+        f"The data folder {path} was written by format {found['format']}, Kafka {found['kafka']}, PostgreSQL "
+        f"{found['postgresql']}; this program expects format {FORMAT}, Kafka {KAFKA_VERSION} or older, PostgreSQL "
+        f"{POSTGRESQL_MAJOR}. Run the version that wrote it, or choose another folder with --data.",
+        f"Thư mục dữ liệu {path} do định dạng {found['format']}, Kafka {found['kafka']}, PostgreSQL "
+        f"{found['postgresql']} ghi; chương trình này cần định dạng {FORMAT}, Kafka {KAFKA_VERSION} trở xuống, "
+        f"PostgreSQL {POSTGRESQL_MAJOR}. Hãy chạy đúng phiên bản đã ghi hoặc chọn thư mục khác bằng --data.",
+    )
 
 
 def as_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def secrets_at(file: Path, names: Iterable[str]) -> dict[str, str]:
-    """The secrets kept in `file` (JSON, mode 0600) after adding a random one for each of `names` that it lacks."""
-    kept: dict[str, str] = json.loads(file.read_text("utf-8")) if file.exists() else {}
-    missing = [name for name in names if name not in kept]
+def secrets_at(file: Path, names: Iterable[str], *, make: bool = True) -> dict[str, str]:
+    """The secrets kept in `file` (JSON, mode 0600) after adding a random one for each of `names` that it lacks.
+
+    `make` False: what was stored rests on them, so a new one would lock everybody out. Raises EmbeddedError where the file
+    can't be read, or lacks one that may not be made.
+    """
+    kept: dict[str, str] = {}
+    try:
+        if file.exists():
+            kept = dict(json.loads(file.read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise EmbeddedError(secrets_lost(file)) from error
+    missing = [name for name in names if not isinstance(kept.get(name), str)]
+    if missing and not make:
+        raise EmbeddedError(secrets_lost(file))
     if missing:
         kept |= {name: secrets.token_hex(32) for name in missing}
         write_private(file, json.dumps(kept, indent=1) + "\n")
     return kept
+
+
+def secrets_lost(file: Path) -> Text:
+    return Text(
+        f"{file}, which opens the data beside it, is missing or damaged. Restore it from a backup, or choose another "
+        "data folder with --data.",
+        f"Tệp {file}, dùng để mở dữ liệu cùng thư mục, bị thiếu hoặc hỏng. Hãy khôi phục từ bản sao lưu hoặc chọn thư "
+        "mục dữ liệu khác bằng --data.",
+    )
 
 
 def write_private(file: Path, text: str) -> None:

@@ -16,7 +16,7 @@ from registry.errors import Text
 
 
 def choose_identity(folder: Path, binaries: Path) -> str:
-    """As whom the server runs (see keeper). PostgreSQL refuses root: a user namespace shows it another number.
+    """As whom the server runs (see keeper): a user namespace shows root as another number.
 
     Where namespaces aren't permitted it runs as `nobody`, who then owns `folder`; a folder that belongs to another user
     already stays that user's. Raises EmbeddedError where that user can't reach the folder or the binaries.
@@ -24,27 +24,34 @@ def choose_identity(folder: Path, binaries: Path) -> str:
     if os.geteuid() != 0:
         return "self"
     owner = folder.stat()
-    if owner.st_uid == 0:
-        if namespaces_permitted():
-            return "namespace"
-        nobody = pwd.getpwnam("nobody")
-        uid, gid = nobody.pw_uid, nobody.pw_gid
-    else:
-        uid, gid = owner.st_uid, owner.st_gid
-    for path in (folder.parent, binaries / "postgres"):
-        closed = closed_to(path, uid, gid)
-        if closed is not None:
-            raise EmbeddedError(
-                Text(
-                    f"PostgreSQL does not run as root, and user {uid} can't enter {closed} to reach {path}. Run the "
-                    "bus as another user, permit user namespaces, or use folders that everyone may enter.",
-                    f"PostgreSQL không chạy bằng root và người dùng {uid} không vào được {closed} để tới {path}. Hãy "
-                    "chạy bằng người dùng khác, cho phép user namespace hoặc dùng thư mục ai cũng vào được.",
-                )
-            )
+    if owner.st_uid == 0 and namespaces_permitted():
+        return "namespace"
+    uid, gid = (owner.st_uid, owner.st_gid) if owner.st_uid != 0 else unprivileged()
+    problem = out_of_reach(folder.parent, binaries, uid, gid)
+    if problem is not None:
+        raise EmbeddedError(problem)
     for path in (folder, *folder.rglob("*")):
         os.chown(path, uid, gid, follow_symlinks=False)
     return f"{uid}:{gid}"
+
+
+def unprivileged() -> tuple[int, int]:
+    nobody = pwd.getpwnam("nobody")
+    return nobody.pw_uid, nobody.pw_gid
+
+
+def out_of_reach(parent: Path, binaries: Path, uid: int, gid: int) -> Text | None:
+    """What keeps this user from `parent` or from `binaries`, and what to do about it."""
+    for path in (parent, binaries / "postgres"):
+        closed = closed_to(path, uid, gid)
+        if closed is not None:
+            return Text(
+                f"PostgreSQL does not run as root, and user {uid} can't enter {closed} to reach {path}. Run the bus as "
+                "another user, permit user namespaces, or use folders that everyone may enter.",
+                f"PostgreSQL không chạy bằng root và người dùng {uid} không vào được {closed} để tới {path}. Hãy chạy "
+                "bằng người dùng khác, cho phép user namespace hoặc dùng thư mục ai cũng vào được.",
+            )
+    return None
 
 
 def namespaces_permitted() -> bool:

@@ -71,6 +71,11 @@ class EmbeddedKafka:
         self._lock: int | None = None
 
     @property
+    def laid(self) -> bool:
+        """Whether the storage is formatted."""
+        return (self.folder / "data" / "meta.properties").exists()
+
+    @property
     def alive(self) -> bool:
         return self._child is not None and self._child.alive
 
@@ -87,10 +92,12 @@ class EmbeddedKafka:
         java, class_path = java_binary(), jars.ensure(self.cache, progress)
         command = [str(java), *jvm_options(self.heap_mb), "-cp", os.pathsep.join(map(str, class_path))]
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self.alive:
+            self.stop()  # after it died: the lock is still ours
         self._lock = hold(self.folder)
         try:
             child.stop_leftover(self.folder, "kafka", signal.SIGTERM, GRACE_S)
-            return self._start(command, secrets_at(self.folder / "secrets.json", SECRETS))
+            return self._start(command, secrets_at(self.folder / "secrets.json", SECRETS, make=not self.laid))
         except BaseException:
             self.stop()
             raise
@@ -108,7 +115,7 @@ class EmbeddedKafka:
         for _ in range(START_TRIES):
             port, controller_port = ports.claim(self.port, "--kafka-port"), ports.free_port()
             write_private(self.folder / "server.properties", server_properties(port, controller_port, secrets))
-            if not (self.folder / "data" / "meta.properties").exists():
+            if not self.laid:
                 self._format(command, secrets)
             broker = [*command, "kafka.Kafka", "server.properties"]
             running = self._child = child.start("kafka", broker, self.folder, grace_s=GRACE_S)

@@ -31,13 +31,21 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
         return True
 
 
-def holder_of(port: int) -> str | None:
-    """Name and pid of the process that listens on `port`, where this user may know it."""
+def listener(port: int) -> psutil.Process | None:
+    """The process that listens on `port`, where this user may know it."""
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
             address = connection.laddr
             if connection.status == psutil.CONN_LISTEN and connection.pid and address and address.port == port:
-                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+                return psutil.Process(connection.pid)
+    return None
+
+
+def holder_of(port: int) -> str | None:
+    """Name and pid of the process that listens on `port`, where this user may know it."""
+    with contextlib.suppress(psutil.Error):
+        if (process := listener(port)) is not None:
+            return f"{process.name()} (pid {process.pid})"
     return None
 
 

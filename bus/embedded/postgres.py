@@ -94,12 +94,15 @@ class EmbeddedPostgres:
         """
         binaries = binaries_folder()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self.alive:
+            self.stop()  # after it died: the lock is still ours
         self._lock = hold(self.folder)
         try:
             child.stop_leftover(self.folder, "postgres", signal.SIGINT, GRACE_S)
-            password = secrets_at(self.folder / "secrets.json", ["password"])["password"]
+            laid = (self.data / "lgsp.conf").exists()  # initialised to its end
+            password = secrets_at(self.folder / "secrets.json", ["password"], make=not laid)["password"]
             run_as = choose_identity(self.folder, binaries)
-            if not (self.data / "lgsp.conf").exists():
+            if not laid:
                 self._initialise(binaries, password, run_as)
             remove_stale_lock(self.data)
             return self._start(binaries, password, run_as)

@@ -101,3 +101,18 @@ def test_a_file_in_the_folder_s_place_is_named(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedError) as refused:
         DataFolder.open(tmp_path / "data")
     assert str(tmp_path / "data") in refused.value.detail.en
+
+
+def test_a_lost_secret_that_data_rests_on_is_not_made_anew(tmp_path: Path) -> None:
+    with pytest.raises(EmbeddedError) as refused:
+        secrets_at(tmp_path / "secrets.json", ["password"], make=False)
+    assert str(tmp_path / "secrets.json") in refused.value.detail.vi
+    assert not (tmp_path / "secrets.json").exists()
+
+
+@pytest.mark.parametrize("text", ["", "null", "[1]", "{"])
+def test_a_damaged_secrets_file_is_told_and_left_alone(tmp_path: Path, text: str) -> None:
+    (tmp_path / "secrets.json").write_text(text)
+    with pytest.raises(EmbeddedError):
+        secrets_at(tmp_path / "secrets.json", ["password"])
+    assert (tmp_path / "secrets.json").read_text() == text
