@@ -75,7 +75,7 @@ def _refused(code: str, en: str, vi: str) -> Document:
 def _events(text: str) -> Document | None:
     depth = 0
     for event in yaml.parse(text, _Loader):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             return _refused(
                 "yaml.alias",

@@ -134,8 +134,9 @@ def _check_type(document: Document, one: dict[str, Any], at: str, depth: int) ->
         yield _expected(document, f"{at}.physicalType", "contract.physical_type", ", ".join(_PLAIN[str(what)][1]))
     elif physical == "enum":
         symbols = (one.get("logicalTypeOptions") or {}).get("enum")
-        good = isinstance(symbols, list) and symbols and all(_NAME.fullmatch(str(symbol)) for symbol in symbols)
-        if not good or len(set(symbols)) < len(symbols):
+        symbols = symbols if isinstance(symbols, list) else []
+        good = all(isinstance(symbol, str) and _NAME.fullmatch(symbol) for symbol in symbols)
+        if not symbols or not good or len(set(symbols)) < len(symbols):
             yield _expected(document, f"{at}.logicalTypeOptions.enum", "contract.enum", "a list of different symbols")
     elif physical is not None and str(physical).startswith("decimal") and _decimal(str(physical)) is None:
         yield _expected(document, f"{at}.physicalType", "contract.physical_type", "decimal(precision,scale)")

@@ -294,7 +294,7 @@ class _Reader:
             if not NAME.fullmatch(name) or name in self.terms.views:
                 self.wrong(f"{at}.name", "view.name", "expected a new name in small letters", "cần tên mới, chữ thường")
                 continue
-            fields = self._view_fields(one.get("fields"), f"{at}.fields", name)
+            fields = self._view_fields(one.get("fields"), f"{at}.fields")
             if one.get("filter") is not None:
                 tree = self.expression(str(one["filter"]), f"{at}.filter", "filter")
                 if tree is not None:
@@ -317,7 +317,7 @@ class _Reader:
                 self._check_deidentified(definition, at)
             self.terms.views[name] = definition
 
-    def _view_fields(self, value: Any, path: str, view: str) -> tuple[ViewField, ...] | None:
+    def _view_fields(self, value: Any, path: str) -> tuple[ViewField, ...] | None:
         if value is None:
             return None
         if not isinstance(value, list) or not value:

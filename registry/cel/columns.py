@@ -197,7 +197,7 @@ class _Compiler:
         variable = path_of(arguments[0]) if len(arguments) == 2 else None
         if not isinstance(items.dtype, pl.List) or variable is None or len(variable) != 1 or self.variable is not None:
             raise NotByColumns
-        inner = _Compiler(self.scope, (variable[0], pl.List(items.dtype).inner.inner)).value(arguments[1])  # type: ignore[attr-defined]
+        inner = _Compiler(self.scope, (variable[0], inner_type(items.dtype))).value(arguments[1])
         _same(inner.dtype, BOOL, name)
         answers = items.expr.list.eval(inner.expr)
         decisive = name == "exists"
@@ -234,7 +234,7 @@ _COMPARE: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
 
 def _below(value: Typed, path: list[str] | tuple[str, ...], above: str) -> Typed:
     for name in path:
-        inner = dict(value.dtype.to_schema()) if isinstance(value.dtype, pl.Struct) else {}
+        inner = pl.Schema(value.dtype.to_schema()) if isinstance(value.dtype, pl.Struct) else pl.Schema()
         if name not in inner:
             raise _no_field([above, name])
         value = Typed(value.expr.struct.field(name), inner[name])
@@ -248,6 +248,13 @@ def _below(value: Typed, path: list[str] | tuple[str, ...], above: str) -> Typed
 def _arguments(children: list[Any]) -> list[Tree]:
     """What stands between the parentheses; the grammar leaves an empty list out, or puts None."""
     return children[0].children if children and children[0] is not None else []
+
+
+def inner_type(dtype: pl.DataType) -> pl.DataType:
+    """Of a list."""
+    assert isinstance(dtype, pl.List)
+    assert isinstance(dtype.inner, pl.DataType)
+    return dtype.inner
 
 
 def _no_field(path: list[str] | tuple[str, ...]) -> CelInvalid:
@@ -269,7 +276,7 @@ def _same(found: pl.DataType, expected: pl.DataType, operator: str) -> None:
 def _is_in(item: Typed, items: Typed) -> Typed:
     if not isinstance(items.dtype, pl.List):
         raise CelInvalid("type", Text("`in` wants a list on its right", "`in` cần một danh sách ở bên phải"))
-    inner = items.dtype.inner
+    inner = inner_type(items.dtype)
     if items.constant is not None:
         _same(item.dtype, inner, "in")
         return Typed(item.expr.is_in(pl.Series(items.constant, dtype=inner).implode()), BOOL)

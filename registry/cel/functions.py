@@ -163,7 +163,10 @@ def _year(args: list[Typed]) -> Typed:
 def _years_between(args: list[Typed]) -> Typed:
     _want("years_between", args, (DATE,), (DATE,))
     first, last = args[0].expr, args[1].expr
-    day = lambda e: e.dt.month().cast(INT) * 100 + e.dt.day().cast(INT)  # noqa: E731
+
+    def day(date: pl.Expr) -> pl.Expr:
+        return date.dt.month().cast(INT) * 100 + date.dt.day().cast(INT)
+
     years = last.dt.year().cast(INT) - first.dt.year().cast(INT)
     return Typed(years - (day(last) < day(first)).cast(INT), INT)
 
@@ -212,10 +215,6 @@ ROW_ONLY = frozenset({"map", "filter", "exists_one", "timestamp", "duration", "g
 # Over one value. An answer that doesn't exist is an error of CEL, which `&&` and `||` absorb.
 
 
-def _none(why: str) -> CELEvalError:
-    return CELEvalError(why, ValueError, (why,))
-
-
 def _one(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any) -> Any:
         for arg in args:
@@ -224,7 +223,7 @@ def _one(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args)
         except (ValueError, TypeError, AttributeError, OverflowError, CELEvalError):
-            return _none("no answer")
+            return CELEvalError("no answer", ValueError, ())
 
     return call
 

@@ -82,19 +82,19 @@ def path_of(tree: Tree) -> tuple[str, ...] | None:
     return None
 
 
-def literal(token: str, kind: str) -> Any:
-    """The value of a literal token. Raises CelInvalid on one that this project doesn't take (bytes, unsigned)."""
+def literal(written: str, kind: str) -> Any:
+    """The value of a literal written. Raises CelInvalid on one that this project doesn't take (bytes, unsigned)."""
     if kind == "INT_LIT":
-        return int(token, 0) if "x" in token else int(token)
+        return int(written, 0) if "x" in written else int(written)
     if kind == "FLOAT_LIT":
-        return float(token)
+        return float(written)
     if kind == "BOOL_LIT":
-        return token == "true"
+        return written == "true"
     if kind == "NULL_LIT":
         return None
     if kind in ("STRING_LIT", "MLSTRING_LIT"):
-        raw = token[0] in "rR"
-        body = token[1:] if raw else token
+        raw = written[0] in "rR"
+        body = written[1:] if raw else written
         quote = 3 if body[:3] in ('"""', "'''") else 1
         text = body[quote:-quote]
         return text if raw else _unescape(text)

@@ -120,8 +120,7 @@ class ColumnarCodec:
             pc.cast(column, field.type) if column.type != field.type else column
             for column, field in zip(batch.columns, self._arrow, strict=True)
         ]
-        frame = pl.DataFrame(pa.table(columns, names=self._arrow.names))
-        return frame if frame.schema == self.frame_schema else frame.cast(dict(self.frame_schema))
+        return pl.DataFrame(pa.table(columns, names=self._arrow.names))
 
 
 def _deserialize(values: list[bytes | None], text: str) -> pa.RecordBatch | None:

@@ -21,6 +21,8 @@ from registry.errors import CodecError, Text
 from registry.schema import Schema
 
 Convert = Callable[[Any], Any]
+# What fastavro raises on bytes that aren't of the schema: it has no exception of its own for them.
+UNREADABLE = (ValueError, LookupError, TypeError, EOFError, ArithmeticError, MemoryError, AssertionError)
 
 
 class RowCodec:
@@ -61,15 +63,11 @@ class RowCodec:
                 # In unions fastavro then says a record's, enum's or fixed's name beside it: (name, value).
                 record = fastavro.schemaless_reader(io.BytesIO(body), self._definition, None, return_named_type=True)
                 records.append(self._from_avro(record) if self._from_avro else record)
-            except (ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, MemoryError) as error:
-                raise _unreadable(index) from error
-            except (ArithmeticError, AssertionError) as error:
+            except UNREADABLE as error:
                 raise _unreadable(index) from error
         if not records:
             return pl.DataFrame(schema=self.frame_schema)
-        table = pa.Table.from_pylist(records, schema=self._arrow)
-        frame = pl.DataFrame(table)
-        return frame if frame.schema == self.frame_schema else frame.cast(dict(self.frame_schema))
+        return pl.DataFrame(pa.Table.from_pylist(records, schema=self._arrow))
 
     def placed(self, record: Any) -> Any:
         """A record as fastavro reads it (`return_named_type=True`), as a row of the frame's types."""
@@ -98,10 +96,10 @@ def _converter(
     if isinstance(node, list):
         others, _ = shape.split_null(node)
         inner = _converter(others[0], names, leaf) if others else None
-        return None if inner is None else (lambda value: None if value is None else inner(value))
+        return inner and _unless_null(inner)
     if shape.kind(node) == "array":
         inner = _converter(node["items"], names, leaf)
-        return None if inner is None else (lambda values: [inner(value) for value in values])
+        return inner and _each(inner)
     if shape.kind(node) in ("record", "error"):
         inners = {name: _converter(field, names, leaf) for name, field in shape.fields_of(node)}
         changed = {name: inner for name, inner in inners.items() if inner is not None}
@@ -109,6 +107,14 @@ def _converter(
             return None
         return lambda record: {k: changed[k](v) if k in changed else v for k, v in record.items()}
     return None
+
+
+def _unless_null(convert: Convert) -> Convert:
+    return lambda value: None if value is None else convert(value)
+
+
+def _each(convert: Convert) -> Convert:
+    return lambda values: [convert(value) for value in values]
 
 
 def _to_avro(node: Any, names: Mapping[str, Any]) -> Convert | None:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from functools import lru_cache
 from typing import Any
 
 import fastavro
 import pyarrow as pa
-from fastavro.schema import to_parsing_canonical_form
+from fastavro.read import SchemaResolutionError
+from fastavro.schema import SchemaParseException, UnknownType, to_parsing_canonical_form
 
 from registry.codec import codec_for, columnar
 from registry.codec.columnar import ColumnarCodec
 from registry.codec.frame import arrow_schema
-from registry.codec.row import RowCodec
+from registry.codec.row import UNREADABLE, RowCodec
 from registry.contract import Contract
 from registry.errors import BodyInvalid, CodecError, Text
 from registry.parse.result import Limits, Parsed, body_invalid, check_count
 from registry.parse.table import check_table
 from registry.schema import Schema, parse
 
-_ERRORS = (ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, MemoryError, ArithmeticError, OSError,
-           AssertionError, RecursionError, StopIteration, fastavro.schema.SchemaParseException, fastavro.schema.UnknownType)  # fmt: skip
+# Besides what records can raise: the header's, the compression's, and those of schemas that don't resolve.
+_ERRORS = (*UNREADABLE, OSError, RecursionError, StopIteration, zlib.error, SchemaParseException, UnknownType,
+           SchemaResolutionError)  # fmt: skip
 
 
 def parse_avro_container(body: bytes, contract: Contract, limits: Limits | None = None) -> Parsed:
@@ -68,12 +71,14 @@ def _by_columns(blocks: Any, schema: Schema, limits: Limits) -> pa.Table:
 
 def _by_rows(body: bytes, schema: Schema, limits: Limits) -> pa.Table:
     """The writer's schema differs, or has types that don't go by columns: fastavro resolves it record by record."""
-    codec, records = RowCodec(schema), []
+    codec = RowCodec(schema)
+    records: list[Any] = []
     reader = fastavro.block_reader(io.BytesIO(body), reader_schema=schema.definition, return_named_type=True)
     for block in reader:
-        check_count(len(records) + block.num_records, limits)
-        records += [codec.placed(record) for record in block]
-        if block.bytes_.read(1):
+        data: Any = block
+        check_count(len(records) + data.num_records, limits)
+        records += [codec.placed(record) for record in data]
+        if data.bytes_.read(1):
             raise CodecError(Text("a block has bytes after its records", "một khối có byte thừa sau các bản ghi"))
     return pa.Table.from_pylist(records, schema=arrow_schema(schema.definition))
 

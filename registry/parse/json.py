@@ -113,7 +113,7 @@ def _key_reader(key: str) -> Callable[[bytes], str | None]:
 
     def read(line: bytes) -> str | None:
         try:
-            found = decode(line).key
+            found: str | None = decode(line).key  # type: ignore[attr-defined]  # made by defstruct
         except Exception:  # noqa: BLE001  whatever is wrong with it has been said; here only: no key
             return None
         # Not what a key can't be: it goes into headers and columns.
