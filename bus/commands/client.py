@@ -1,0 +1,91 @@
+"""`lgsp client`: the machine clients of an agency."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bus.commands.connection import URL, As, Limit, Url, connect, pages
+from bus.commands.output import Column, Exit, Json, Trouble, language, say, show, told
+from bus.model import Role
+from registry.errors import Text
+
+NAME = "client"
+app = typer.Typer(no_args_is_help=True, help="Clients: the programs and people that act for an agency.")
+
+Agency = Annotated[str, typer.Argument(help="Code of the agency.")]
+
+COLUMNS = (
+    Column("id", Text("Client", "Ứng dụng")),
+    Column("name", Text("Name", "Tên")),
+    Column("roles", Text("Roles", "Vai trò")),
+    Column("created_at", Text("Since", "Từ ngày")),
+    Column("disabled_at", Text("Disabled", "Ngừng từ")),
+)
+
+
+@app.command()
+def create(
+    agency: Agency,
+    name: Annotated[str, typer.Argument(help="What the client is, for people.")],
+    role: Annotated[list[Role], typer.Option("--role", help="What it may do; may be said several times.")],
+    jwks: Annotated[
+        Path | None,
+        typer.Option(
+            "--jwks", exists=True, dir_okay=False, help="Public keys (RFC 7517): it signs, and has no secret."
+        ),
+    ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save", help="Write the credentials to this new file (mode 0600) instead of showing the secret."
+        ),
+    ] = None,
+    url: Url = URL,
+    who: As = None,
+    as_json: Json = False,
+) -> None:
+    """Add a client to an agency (administrator). Its secret is shown once."""
+    body: dict[str, Any] = {"name": name, "roles": [one.value for one in role]}
+    if jwks is not None:
+        body["jwks"] = json.loads(jwks.read_bytes())
+    if save is not None and save.exists():
+        message = Text(f"{save} is there already", f"{save} đã tồn tại")
+        raise told(Trouble(Exit.USAGE, 400, "file_exists", message.said_in(language()), False), as_json)
+    with connect(url, who, as_json) as bus:
+        made = bus.call("POST", f"/v1/agencies/{agency}/clients", json=body)
+    if save is not None:
+        _write_private(save, made)
+        made = {"client_id": made["client_id"], "saved": str(save)}
+    show(made, as_json)
+    if save is None and made.get("client_secret") and not as_json:
+        say(Text("The secret is shown only now: keep it.", "Khóa bí mật chỉ hiển thị một lần: hãy lưu lại."))
+
+
+@app.command("list")
+def list_clients(agency: Agency, limit: Limit = 1_000, url: Url = URL, who: As = None, as_json: Json = False) -> None:
+    """List an agency's clients."""
+    with connect(url, who, as_json) as bus:
+        show(pages(bus, f"/v1/agencies/{agency}/clients", limit), as_json, COLUMNS)
+
+
+@app.command()
+def disable(
+    agency: Agency,
+    client: Annotated[str, typer.Argument(help="Id of the client.")],
+    url: Url = URL,
+    who: As = None,
+    as_json: Json = False,
+) -> None:
+    """Take a client's access away, for good."""
+    with connect(url, who, as_json) as bus:
+        show(bus.call("POST", f"/v1/agencies/{agency}/clients/{client}/disable"), as_json)
+
+
+def _write_private(path: Path, document: dict[str, Any]) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(json.dumps(document) + "\n")
