@@ -32,16 +32,19 @@ class ConnectorError(LgspError):
 
 class DefinitionInvalid(ConnectorError):
     code = "definition_invalid"
+    status = 422
 
 
 class SystemUnusable(ConnectorError):
     """The agency's system can be reached, but hasn't what the definition names."""
 
     code = "system_unusable"
+    status = 409
 
 
 class SystemUnreachable(ConnectorError):
     code = "system_unreachable"
+    status = 503
     retriable = True
 
 
@@ -208,11 +211,5 @@ def _module(path: Path, document: dict[str, Any]) -> Any:
 
 
 def _invalid(path: Path, problems: list[Problem]) -> DefinitionInvalid:
-    said = [(f"{one.path}: " if one.path else "", one.message) for one in problems]
-    return DefinitionInvalid(
-        Text(
-            f"{path.name}: " + "; ".join(f"{where}{text.en}" for where, text in said),
-            f"{path.name}: " + "; ".join(f"{where}{text.vi}" for where, text in said),
-        ),
-        problems,
-    )
+    detail = Text(f"{path.name} is not a valid definition", f"{path.name} không phải khai báo kết nối hợp lệ")
+    return DefinitionInvalid(detail, problems)

@@ -1,113 +1,105 @@
-"""`lgsp connector …`: run, check, list and look at connectors.
+"""`lgsp connector …`: run, check and look at connectors. Answers and exit codes are those of every `lgsp` command.
 
-Exit codes: 0 done, 1 a defect of ours, 2 wrong usage, 3 the definition is not valid, 4 the bus or the system can't be
-reached (try again), 5 refused by the bus or not usable as it is, 6 the subscription is not active any more.
+Kept light: what is heavy is imported by the command that needs it.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 
-from bus.client import ApiError
-from bus.errors import GrantEnded
-from connectors import runner
-from connectors.base import ConnectorError, DefinitionInvalid, build, load, systems
+from bus.commands.output import Column, Json, show, told, troubles_told
+from registry.errors import Text
 
 app = typer.Typer(help="Connect an agency's systems to the bus.", no_args_is_help=True)
 
-File = Annotated[Path, typer.Argument(help="the connector's definition (YAML)")]
-Folder = Annotated[Path, typer.Argument(help="a folder of definitions", file_okay=False, exists=True)]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs, one document a line")]
+File = Annotated[Path, typer.Argument(help="The connector's definition (YAML).", dir_okay=False)]
+Folder = Annotated[Path, typer.Argument(help="A folder of definitions.", file_okay=False, exists=True)]
+
+_NAME = Column("connector", Text("Connector", "Kết nối"))
+_KIND = Column("kind", Text("Kind", "Loại"))
+_PROBLEM = Column("problem", Text("Problem", "Lỗi"))
 
 
 @app.command()
-def run(file: File, as_json: AsJson = False) -> None:
-    """Run one connector until it is stopped; failures that pass are waited out."""
-    stop = runner.stop_on_signals() if threading.current_thread() is threading.main_thread() else threading.Event()
+def run(file: File, as_json: Json = False) -> None:
+    """Run one connector until it is stopped (Ctrl-C, SIGTERM). What passes is waited out; one line says each step."""
+    from connectors import runner
+
+    stop = runner.stop_on_signals()
     report = runner.lines(sys.stdout, as_json=as_json)(file.stem)
-    with _exit_codes(as_json):
+    with _troubles(as_json):
         runner.supervise(file, stop, report, again=runner.retriable)
 
 
 @app.command()
-def check(file: File, as_json: AsJson = False) -> None:
+def check(file: File, as_json: Json = False) -> None:
     """Read the definition and look at both ends, moving nothing."""
-    with _exit_codes(as_json):
+    from connectors.base import build, load
+
+    with _troubles(as_json):
         definition = load(file)
         facts = build(definition, _silent).check()
-        _show({"connector": definition.name, "kind": definition.kind, "system": definition.system, **facts}, as_json)
+        show({"connector": definition.name, "kind": definition.kind, "system": definition.system, **facts}, as_json)
 
 
 @app.command("list")
-def list_(folder: Folder, as_json: AsJson = False) -> None:
+def list_(folder: Folder, as_json: Json = False) -> None:
     """The connectors of a folder, also those whose definition is not valid."""
-    for path in runner.definitions(folder):
-        try:
-            definition = load(path)
-            facts = {"connector": definition.name, "kind": definition.kind, "system": definition.system}
-        except DefinitionInvalid as error:
-            facts = {"connector": path.stem, "problem": error.detail.en, "problem_vi": error.detail.vi}
-        _show(facts, as_json)
+    from connectors import runner
+
+    found = [_read(path, {}) for path in runner.definitions(folder)]
+    show(found, as_json, [_NAME, _KIND, Column("system", Text("System", "Hệ thống")), _PROBLEM])
 
 
 @app.command()
-def status(folder: Folder, as_json: AsJson = False) -> None:
-    """How far each connector of a folder has come."""
-    for path in runner.definitions(folder):
-        try:
-            definition = load(path)
-            facts: dict[str, Any] = {"connector": definition.name, "kind": definition.kind}
-            facts |= build(definition, _silent).status()
-        except ConnectorError as error:
-            facts = {"connector": path.stem, "problem": error.detail.en, "problem_vi": error.detail.vi}
-        _show(facts, as_json)
+def status(folder: Folder, as_json: Json = False) -> None:
+    """How far each connector of a folder has come, by what it has written down; it may be running meanwhile."""
+    from connectors import runner
+    from connectors.base import build
+
+    found = [_read(path, {"status": lambda one: build(one, _silent).status()}) for path in runner.definitions(folder)]
+    show(found, as_json, [_NAME, _KIND, Column("status", Text("Status", "Tình trạng")), _PROBLEM])
 
 
 @app.command("systems")
-def systems_(as_json: AsJson = False) -> None:
+def systems_(as_json: Json = False) -> None:
     """What can be connected."""
-    _show({kind: ", ".join(names) for kind, names in systems().items()} if not as_json else systems(), as_json)
+    from connectors.base import systems
+
+    show(systems(), as_json)
+
+
+def _read(path: Path, more: dict[str, Any]) -> dict[str, Any]:
+    from bus.commands.output import language
+    from connectors.base import ConnectorError, load
+
+    facts: dict[str, Any] = {"connector": path.stem}
+    try:
+        definition = load(path)
+        facts |= {"connector": definition.name, "kind": definition.kind, "system": definition.system}
+        return facts | {name: ask(definition) for name, ask in more.items()}
+    except ConnectorError as error:
+        problems = "; ".join(f"{one.path}: {one.message.said_in(language())}" for one in error.problems)
+        return facts | {"problem": problems or error.detail.said_in(language()), "code": error.code}
 
 
 @contextmanager
-def _exit_codes(as_json: bool) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        facts = {"error": type(error).__name__, **runner.describe(error)}
-        if as_json:
-            typer.echo(orjson.dumps(facts).decode())
-        else:
-            typer.echo(facts["detail"], err=True)
-            if facts.get("detail_vi", facts["detail"]) != facts["detail"]:
-                typer.echo(facts["detail_vi"], err=True)
-        raise typer.Exit(_exit_code(error)) from error
+def _troubles(as_json: bool) -> Iterator[None]:
+    from bus.client import ApiError
+    from bus.commands.connection import trouble_of_answer
 
-
-def _exit_code(error: Exception) -> int:
-    if isinstance(error, GrantEnded):
-        return 6
-    if isinstance(error, DefinitionInvalid):
-        return 3
-    if runner.retriable(error):
-        return 4
-    return 5 if isinstance(error, (ApiError, ConnectorError)) else 1
+    with troubles_told(as_json):
+        try:
+            yield
+        except ApiError as error:
+            raise told(trouble_of_answer(error), as_json) from error
 
 
 def _silent(_event: str, _facts: dict[str, Any]) -> None:
     """For connectors that are only looked at."""
-
-
-def _show(facts: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        typer.echo(orjson.dumps(facts).decode())
-    else:
-        typer.echo("  ".join(f"{name} {value}" for name, value in facts.items()))

@@ -83,9 +83,11 @@ def retriable(error: Exception) -> bool:
 def describe(error: Exception) -> dict[str, Any]:
     """What a log may say of an error: of those of ours everything, of others the kind and the place (no values)."""
     if isinstance(error, LgspError):
-        return {"code": error.code, "detail": error.detail.en, "detail_vi": error.detail.vi}
+        problems = [f"{one.path}: {one.message}" for one in error.problems]
+        return {"code": error.code, "detail": error.detail.en, "detail_vi": error.detail.vi, "problems": problems}
     if isinstance(error, ApiError):
-        return {"code": error.code, "status": error.status, "detail": error.detail}
+        problems = [f"{one.path}: {one.message}" for one in error.errors]
+        return {"code": error.code, "status": error.status, "detail": error.detail, "problems": problems}
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return {"code": "internal", "detail": f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"}
 
@@ -100,7 +102,7 @@ def lines(out: TextIO, *, as_json: bool) -> Callable[[str], Report]:
             if as_json:
                 line = orjson.dumps({"at": at.isoformat(), "connector": name, "event": event, **facts}).decode()
             else:
-                said = "  ".join(f"{key} {value}" for key, value in facts.items() if value not in (None, {}, ""))
+                said = "  ".join(f"{key} {value}" for key, value in facts.items() if value not in (None, {}, [], ""))
                 line = f"{at:%H:%M:%S}  {name}  {event}  {said}".rstrip()
             with lock:
                 out.write(line + "\n")
@@ -124,15 +126,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="connectors.runner", description="run every connector of a folder")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", action="store_true", help="one JSON document a line")
-    parser.add_argument("--stop-with-parent", action="store_true", help="stop when the process that started it dies")
     chosen = parser.parse_args(arguments)
     if not chosen.folder.is_dir():
         parser.error(f"{chosen.folder} is not a folder")
-    stop, parent = stop_on_signals(), os.getppid()
+    stop = stop_on_signals()
     threads = run_folder(chosen.folder, stop, lines(sys.stdout, as_json=chosen.json))
-    while any(thread.is_alive() for thread in threads) and not stop.wait(0.5):
-        if chosen.stop_with_parent and os.getppid() != parent:
-            stop.set()
+    stop.wait()  # also when every connector has ended: an end is a finding, not a reason to be started again
     deadline = time.monotonic() + STOP_GRACE_S
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))

@@ -26,6 +26,7 @@ VERSION = 1
 
 class StateUnusable(ConnectorError):
     code = "state_unusable"
+    status = 409
 
 
 ROWS = {"row": pl.String, "key": pl.String, "version": pl.Int64, "hash": pl.Int64, "accepted": pl.Boolean}

@@ -191,6 +191,7 @@ class Table:
         after = (
             sql.SQL("{} > {}").format(self._key, sql.Literal(at["key"])) if at["key"] is not None else sql.SQL("true")
         )
+        limit += 0 if self._unique else 1  # one more to see where the last key ends
         rows = self._full(sql.SQL("{} IS NOT NULL AND {}").format(self._key, after), self._key, limit)
         if len(rows) < limit:
             return SourcePage(rows, json.dumps({"row": None}))
