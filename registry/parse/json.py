@@ -13,6 +13,7 @@ import pyarrow as pa
 from registry.contract import Contract
 from registry.errors import ErrorClass, Text
 from registry.parse.result import (
+    KEY_CHARACTERS_MAX,
     Limits,
     Parsed,
     RecordProblem,
@@ -22,7 +23,7 @@ from registry.parse.result import (
     violation,
 )
 from registry.parse.structs import shape_of
-from registry.parse.table import frame_of
+from registry.parse.table import frame_of, settled
 
 # What one turn decodes has to stay in the processor's cache until its columns are made: twice as fast as all at once.
 CHUNK_RECORDS = 512
@@ -101,10 +102,7 @@ def _parse(lines: Sequence[bytes], contract: Contract, limits: Limits) -> Parsed
     ]
     table = pa.table(columns, schema=shape.arrow) if parts else shape.arrow.empty_table()
     frame, places = frame_of(table), pl.Series("index", index, dtype=pl.UInt32)
-    if len(index) + len(rejected) > len(lines):  # some fell out by their columns
-        good = ~places.is_in(list(rejected))
-        frame, places = frame.filter(good), places.filter(good)
-    return Parsed(frame, places, lines, tuple(rejected[number] for number in sorted(rejected)))
+    return settled(frame, places, lines, rejected, contract.key)
 
 
 def _key_reader(key: str) -> Callable[[bytes], str | None]:
@@ -117,7 +115,7 @@ def _key_reader(key: str) -> Callable[[bytes], str | None]:
         except Exception:  # noqa: BLE001  whatever is wrong with it has been said; here only: no key
             return None
         # Not what a key can't be: it goes into headers and columns.
-        return found if found and len(found) <= 256 and "\0" not in found else None
+        return found if found and len(found) <= KEY_CHARACTERS_MAX and "\0" not in found else None
 
     return read
 

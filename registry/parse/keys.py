@@ -10,9 +10,7 @@ import polars as pl
 from registry.contract import Contract
 from registry.errors import ErrorClass, Text
 from registry.parse.json import lines_of
-from registry.parse.result import Limits, Parsed, RecordProblem, check_count
-
-KEY_CHARACTERS_MAX = 256
+from registry.parse.result import KEY_CHARACTERS_MAX, Limits, Parsed, RecordProblem, check_count
 
 
 def parse_keys(body: bytes, contract: Contract, *, array: bool, limits: Limits | None = None) -> Parsed:

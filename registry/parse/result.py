@@ -10,6 +10,9 @@ import polars as pl
 from registry.errors import BodyInvalid, BodyTooLarge, ErrorClass, Problem, Text
 
 
+KEY_CHARACTERS_MAX = 256  # of a record's key: it goes into Kafka's keys, the database's indexes and headers
+
+
 @dataclass(frozen=True)
 class Limits:
     """Of one batch; the bus passes its settings."""
@@ -82,6 +85,11 @@ _VIOLATIONS = {
     ),
     "nul": (ErrorClass.FORMAT, "structure.nul", Text("holds a NUL character", "chứa ký tự NUL")),
     "range": (ErrorClass.OUTLIER, "structure.range", Text("out of the type's range", "vượt khoảng của kiểu dữ liệu")),
+    "key": (
+        ErrorClass.FORMAT,
+        "structure.key",
+        Text(f"a key has 1 to {KEY_CHARACTERS_MAX} characters", f"khóa có từ 1 đến {KEY_CHARACTERS_MAX} ký tự"),
+    ),
     "branch": (ErrorClass.FORMAT, "structure.branch", Text("expected exactly one branch", "cần đúng một nhánh")),
 }
 

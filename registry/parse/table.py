@@ -12,7 +12,7 @@ import pyarrow as pa
 from registry.codec.check import violations
 from registry.contract import Contract
 from registry.parse.nfc import normalise
-from registry.parse.result import Parsed, RecordProblem, violation
+from registry.parse.result import KEY_CHARACTERS_MAX, Parsed, RecordProblem, violation
 
 
 class RowsAsJson(Sequence[bytes]):
@@ -57,9 +57,22 @@ def check_table(table: pa.Table, contract: Contract) -> Parsed:
     for found in violations(table, contract.schema.definition):
         if found.row not in rejected:
             rejected[found.row] = violation(found.row, keys[found.row].as_py(), found.path, found.what)
-    frame = frame_of(table)
-    index = pl.Series("index", range(frame.height), dtype=pl.UInt32)
+    index = pl.Series("index", range(table.num_rows), dtype=pl.UInt32)
+    return settled(frame_of(table), index, RowsAsJson(table), rejected, contract.key)
+
+
+def settled(
+    frame: pl.DataFrame,
+    index: pl.Series,
+    originals: Sequence[bytes],
+    rejected: dict[int, RecordProblem],
+    key: str,
+) -> Parsed:
+    """What is left of `frame` without the rows that are in `rejected` already, and without those whose key can't be one."""
+    usable = frame[key].str.len_chars().is_between(1, KEY_CHARACTERS_MAX).fill_null(False)
+    for number in index.filter(~usable).to_list():
+        rejected.setdefault(number, violation(number, None, key, "key"))
     if rejected:
-        good = ~index.is_in(list(rejected))
+        good = ~index.is_in(pl.Series(sorted(rejected), dtype=pl.UInt32).implode())
         frame, index = frame.filter(good), index.filter(good)
-    return Parsed(frame, index, RowsAsJson(table), tuple(rejected[row] for row in sorted(rejected)))
+    return Parsed(frame, index, originals, tuple(rejected[number] for number in sorted(rejected)))
