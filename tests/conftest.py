@@ -1,5 +1,6 @@
 """Fixtures for every floor of the tests."""
 
+from tests.running import bus
 from tests.servers import kafka, postgres_dsn, postgres_module_dsn, postgres_server
 
-__all__ = ["kafka", "postgres_dsn", "postgres_module_dsn", "postgres_server"]
+__all__ = ["bus", "kafka", "postgres_dsn", "postgres_module_dsn", "postgres_server"]

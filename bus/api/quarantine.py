@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
 from bus.api.auth import Authenticated, Source
@@ -44,6 +45,12 @@ class ShownEntry(BaseModel):
 
 class Discard(Document):
     reason: Paragraph
+
+
+class Correction(Document):
+    """The whole record as it should have been."""
+
+    value: dict[str, Any]
 
 
 def shown(one: Entry, spoken: str) -> dict[str, Any]:
@@ -93,3 +100,23 @@ def get(bus: Bus, actor: Authenticated, request: Request, id: Id) -> Any:
 def discard(bus: Bus, actor: Authenticated, source: Source, request: Request, id: Id, why: Discard) -> Any:
     done = quarantine.discard(bus.engine, bus.clock, actor, id, reason=why.reason, source=source)
     return shown(done, language(request))
+
+
+@router.post(
+    "/{id}/replay", response_model=ShownEntry, responses=responses(403, 404, 409), summary="Send the record again as it came"
+)
+async def replay_entry(request: Request, bus: Bus, actor: Authenticated, source: Source, id: Id) -> dict[str, Any]:
+    """For a record that was right when the rule, or a code list, was not. 409 where it's still rejected."""
+    entry = await run_in_threadpool(lambda: bus.replay(actor, id, None, source=source))
+    return shown(entry, language(request))
+
+
+@router.post(
+    "/{id}/correct", response_model=ShownEntry, responses=responses(403, 404, 409), summary="Send a corrected record in its place"
+)
+async def correct_entry(
+    request: Request, bus: Bus, actor: Authenticated, source: Source, id: Id, correction: Correction
+) -> dict[str, Any]:
+    """For who can't correct at the source. 409 where it's still rejected."""
+    entry = await run_in_threadpool(lambda: bus.replay(actor, id, correction.value, source=source))
+    return shown(entry, language(request))
