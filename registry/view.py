@@ -59,11 +59,6 @@ class View:
         """Whether some records may not be in the view, or be in only some instances of it."""
         return bool(self._keep) or self.reader_attribute is not None
 
-    @property
-    def filtered(self) -> bool:
-        """Whether a record may be outside the view, so that it can leave it."""
-        return bool(self._keep) or self.reader_attribute is not None
-
     def keep(self, frame: pl.DataFrame) -> pl.Series:
         """For each row whether the part of the filter that is the same for all readers lets it through (Boolean)."""
         if not self._keep:

@@ -9,7 +9,6 @@ import polars as pl
 
 from registry.errors import BodyInvalid, BodyTooLarge, ErrorClass, Problem, Text
 
-
 KEY_CHARACTERS_MAX = 256  # of a record's key: it goes into Kafka's keys, the database's indexes and headers
 
 
