@@ -26,6 +26,7 @@ from registry.errors import Text
 
 LOG_BYTES_MAX = 4 * 2**20  # twice this on disk; weeks of a quiet server
 REPORT_S = 20.0  # the keeper forks at once; only a machine in deep trouble needs longer
+KEPT = ("PATH", "HOME", "TMPDIR", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 SAME_START_S = 0.05  # start times come in clock ticks of 10 ms
 
 
@@ -140,8 +141,7 @@ def start(
 
 def clean_environment() -> dict[str, str]:
     """What a server needs of ours: no secret of the bus and no option of another Java or PostgreSQL gets through."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "TZ") if name in os.environ}
-    return kept | {"LC_ALL": "C.UTF-8"}
+    return {name: os.environ[name] for name in KEPT if name in os.environ} | {"LC_ALL": "C.UTF-8"}
 
 
 def pid_file(folder: Path, name: str) -> Path:

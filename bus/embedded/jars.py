@@ -71,11 +71,14 @@ def ensure(
     folder = cache_folder(cache)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if unproved(folder, jars):
+        unsure = unproved(folder, jars)
+        if any(not is_sound(folder, jar) for jar in unsure):
             with alone(folder):
-                missing = [jar for jar in unproved(folder, jars) if not is_sound(folder, jar)]
-                if missing:
-                    fetch(missing, folder, progress, repositories)
+                for torn in folder.glob(".*.jar.*"):  # of a fetch that was killed
+                    torn.unlink()
+                fetch([jar for jar in jars if not is_sound(folder, jar)], folder, progress, repositories)
+        if unsure:
+            with contextlib.suppress(OSError):  # a cache that can only be read is as good, if slower by a hash
                 stamp(folder, jars)
     except OSError as error:
         raise EmbeddedError(

@@ -84,6 +84,14 @@ def test_a_copied_cache_is_checked_and_used(tmp_path: Path) -> None:
     jars.ensure(tmp_path, None, JARS, [])
 
 
+def test_what_a_killed_fetch_left_is_swept(tmp_path: Path, repository: Repository) -> None:
+    folder = jars.cache_folder(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / ".part1-1.0.jar.12345").write_bytes(b"half")
+    jars.ensure(tmp_path, None, JARS, [repository.url])
+    assert not (folder / ".part1-1.0.jar.12345").exists()
+
+
 @pytest.mark.parametrize("damage", [b"", b"\x02" * 69_999, b"\x03" * 70_000])
 def test_a_damaged_jar_is_found_and_fetched_anew(tmp_path: Path, repository: Repository, damage: bytes) -> None:
     paths = jars.ensure(tmp_path, None, JARS, [repository.url])
