@@ -111,7 +111,7 @@ class House:
             self.client(POLICE, "owner").must("POST", f"/v1/contracts/{id}/versions/{version}/approve")
         return id
 
-    def wish(self, contract: str, **changes: Any) -> dict[str, Any]:
+    def wish(self, contract: str, /, **changes: Any) -> dict[str, Any]:
         """What to POST to /v1/subscriptions."""
         return {
             "contract": contract,

@@ -122,11 +122,18 @@ def _view_continuity(before: Contract, contract: Contract, name: str) -> list[Pr
 def incompatibilities(registry: RegistryStore, contract: Contract) -> list[Problem]:
     """What the registry would have against the contract's schemas, without registering anything."""
     data = names.subject(names.data_topic(contract.id, contract.major))
-    problems = list(registry.problems(data, contract.schema))
+    file = f"v{contract.major}.avsc"
+    problems = [
+        Problem(f"{file}:{one.path}", one.code, one.message) for one in registry.problems(data, contract.schema)
+    ]
     for name in contract.views:
-        subject = names.subject(names.view_topic(contract.id, contract.major, name))
-        for one in registry.problems(subject, view_of(contract, name).schema):
-            problems.append(Problem(f"views.{name}.{one.path}", one.code, one.message))
+        view = view_of(contract, name)
+        if not view.passthrough:  # else it has the contract's own schema
+            subject = names.subject(names.view_topic(contract.id, contract.major, name))
+            problems += [
+                Problem(f"views.{name}:{one.path}", one.code, one.message)
+                for one in registry.problems(subject, view.schema)
+            ]
     return problems
 
 
