@@ -120,7 +120,9 @@ class ColumnarCodec:
             pc.cast(column, field.type) if column.type != field.type else column
             for column, field in zip(batch.columns, self._arrow, strict=True)
         ]
-        return pl.DataFrame(pa.table(columns, names=self._arrow.names))
+        table = pa.table(columns, names=self._arrow.names)
+        refuse_violations(table, self.schema.definition, ("calendar",))
+        return pl.DataFrame(table)
 
 
 def _deserialize(values: list[bytes | None], text: str) -> pa.RecordBatch | None:

@@ -83,6 +83,11 @@ _VIOLATIONS = {
         Text("not one of the listed values", "không thuộc các giá trị cho phép"),
     ),
     "nul": (ErrorClass.FORMAT, "structure.nul", Text("holds a NUL character", "chứa ký tự NUL")),
+    "calendar": (
+        ErrorClass.OUTLIER,
+        "structure.calendar",
+        Text("outside the years 1 to 9999", "ngoài khoảng năm 1 đến 9999"),
+    ),
     "range": (ErrorClass.OUTLIER, "structure.range", Text("out of the type's range", "vượt khoảng của kiểu dữ liệu")),
     "key": (
         ErrorClass.FORMAT,
