@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
 import orjson
 import polars as pl
 
@@ -24,7 +25,7 @@ from bus.model import Op, Receipt
 from connectors.base import Report
 from connectors.state import ROWS, State
 
-# Frames: "light" is row, key, version; "full" has `line` too, the record as one line of JSON.
+# Frames: "light" is row, key, version; "full" has `line` too, the record as one line of JSON with its line feed.
 LIGHT = {"row": pl.String, "key": pl.String, "version": pl.Int64}
 FULL = LIGHT | {"line": pl.String}
 HASH_SEED = 1
@@ -110,7 +111,7 @@ class Outlet:
         """Publish full rows in their order. Returns the indices of those that the bus rejected."""
         rejected: list[int] = []
         for start, length in _slices(rows, self._batch_bytes_max):
-            body = "\n".join(rows["line"].slice(start, length).to_list()).encode()
+            body = _body(rows["line"].slice(start, length))
             receipt = self._publish(body, Op.UPSERT, f"{label}/{start}", length)
             rejected += [start + one.index for one in receipt.rejected]
         return rejected
@@ -288,9 +289,17 @@ def _other_keys(known: pl.DataFrame, keys: Sequence[str]) -> list[str]:
     return sorted(found - set(keys))
 
 
+def _body(lines: pl.Series) -> bytes:
+    """The lines one after the other: the very bytes of an Arrow column, several times faster than joining them."""
+    column = lines.to_arrow(compat_level=pl.CompatLevel.oldest())  # large_string: validity, offsets, bytes
+    _, offsets, content = column.buffers()
+    ends = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
+    return bytes(memoryview(content)[ends[0] : ends[-1]])
+
+
 def _slices(rows: pl.DataFrame, bytes_max: int) -> list[tuple[int, int]]:
     """(start, length) of batches under `bytes_max`, cut between keys only; a key bigger than that goes alone."""
-    sizes = rows["line"].str.len_bytes().fill_null(0) + 1
+    sizes = rows["line"].str.len_bytes()
     if int(sizes.sum() or 0) <= bytes_max:
         return [(0, len(rows))] if len(rows) else []
     slices: list[tuple[int, int]] = []

@@ -265,7 +265,7 @@ class Table:
         )
         if limit is not None:
             inner += sql.SQL(" LIMIT {}").format(sql.Literal(limit))
-        query = sql.SQL("SELECT s.row, s.key, s.version, row_to_json(s.v)::text AS line FROM ({}) AS s")
+        query = sql.SQL("SELECT s.row, s.key, s.version, row_to_json(s.v)::text || chr(10) AS line FROM ({}) AS s")
         return self._query(query.format(inner)).cast(pl.Schema(FULL))
 
     def _query(self, query: sql.Composable) -> pl.DataFrame:
