@@ -111,10 +111,10 @@ def start(
     try:
         # A session of its own: Ctrl-C in the terminal reaches the bus alone, which then stops its servers in order.
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", keeper.__file__, json.dumps(order)],
+            [sys.executable, "-I", "-S", keeper.__file__, name],
             pass_fds=(life_read, report_write),
             start_new_session=True,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=clean_environment(),
@@ -126,6 +126,9 @@ def start(
     finally:
         os.close(life_read)
         os.close(report_write)
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
+        stdin.write(json.dumps(order).encode())
     with os.fdopen(report_read, "rb") as report:
         pid = int(report.read() or 0)
     if not pid:

@@ -1,6 +1,6 @@
 """Runs one server as its child and stops it as soon as the bus is gone: a program of its own, standard library only.
 
-    python -I -S keeper.py '{"argv": [...], "life": 3, "report": 4, ...}'
+    python -I -S keeper.py NAME < order.json     the order: {"argv": [...], "env": {...}, "life": 3, "report": 4, ...}
 
 Why a process between the bus and its server: Linux can tie a child's life to its parent (PR_SET_PDEATHSIG), but to the
 *thread* that forked, and other systems can't. This process has one thread. It holds the reading end of a pipe whose
@@ -29,7 +29,7 @@ CANNOT_RUN_AS = 81  # exit code: the wanted user or namespace was refused
 
 
 def main() -> int:
-    order = json.loads(sys.argv[1])
+    order = json.loads(sys.stdin.read())  # not an argument: every user of the machine can read those
     parent = os.getppid()
     for fd in (order["life"], order["report"]):
         os.set_inheritable(fd, False)
