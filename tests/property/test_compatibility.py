@@ -16,7 +16,7 @@ from registry.schema import Schema, parse
 from tests.property.avro import evolved, schemas, values
 
 BOUNDED = settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
