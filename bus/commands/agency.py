@@ -13,7 +13,7 @@ from registry.errors import Text
 NAME = "agency"
 app = typer.Typer(no_args_is_help=True, help="Agencies: who publishes and who receives.")
 
-Code = Annotated[str, typer.Argument(help="Electronic identifier, such as H27.01.")]
+Code = Annotated[str, typer.Argument(metavar="CODE", help="Electronic identifier, such as H27.01.")]
 Attributes = Annotated[
     list[str] | None,
     typer.Option(

@@ -25,7 +25,7 @@ ACCOUNT_COLUMNS = (
 )
 JOURNAL_COLUMNS = (
     Column("id", Text("Id", "Mã")),
-    Column("at", Text("At", "Lúc")),
+    Column("at", Text("At", "Lúc"), is_time=True),
     Column("agency", Text("Agency", "Cơ quan")),
     Column("client", Text("Client", "Ứng dụng")),
     Column("action", Text("Action", "Hành động")),
@@ -36,7 +36,7 @@ JOURNAL_COLUMNS = (
 
 @app.command()
 def account(
-    contract: Annotated[str, typer.Argument(help="Such as population/resident.")],
+    contract: Annotated[str, typer.Argument(metavar="CONTRACT", help="Such as population/resident.")],
     url: Url = URL,
     who: As = None,
     as_json: Json = False,

@@ -17,21 +17,21 @@ from registry.errors import Text
 NAME = "client"
 app = typer.Typer(no_args_is_help=True, help="Clients: the programs and people that act for an agency.")
 
-Agency = Annotated[str, typer.Argument(help="Code of the agency.")]
+Agency = Annotated[str, typer.Argument(metavar="AGENCY", help="Code of the agency.")]
 
 COLUMNS = (
     Column("id", Text("Client", "Ứng dụng")),
     Column("name", Text("Name", "Tên")),
     Column("roles", Text("Roles", "Vai trò")),
-    Column("created_at", Text("Since", "Từ ngày")),
-    Column("disabled_at", Text("Disabled", "Ngừng từ")),
+    Column("created_at", Text("Since", "Từ ngày"), is_time=True),
+    Column("disabled_at", Text("Disabled", "Ngừng từ"), is_time=True),
 )
 
 
 @app.command()
 def create(
     agency: Agency,
-    name: Annotated[str, typer.Argument(help="What the client is, for people.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the client is, for people.")],
     role: Annotated[list[Role], typer.Option("--role", help="What it may do; may be said several times.")],
     jwks: Annotated[
         Path | None,
@@ -76,7 +76,7 @@ def list_clients(agency: Agency, limit: Limit = 1_000, url: Url = URL, who: As =
 @app.command()
 def disable(
     agency: Agency,
-    client: Annotated[str, typer.Argument(help="Id of the client.")],
+    client: Annotated[str, typer.Argument(metavar="CLIENT", help="Id of the client.")],
     url: Url = URL,
     who: As = None,
     as_json: Json = False,

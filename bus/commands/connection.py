@@ -39,7 +39,7 @@ def connect(url: str, who: Path | None, as_json: bool) -> Iterator[Client]:
     from bus.client import ApiError, Client, Retry
 
     found = credentials(who, as_json)
-    retry = Retry(for_s=INSIST_S, on_wait=None if as_json else _say_wait)
+    retry = Retry(for_s=INSIST_S, on_wait=None if as_json else _SayOnce())
     with (
         troubles_told(as_json),
         Client(url, found.client_id, found.client_secret, retry=retry, language=language()) as client,
@@ -89,5 +89,13 @@ def credentials(who: Path | None, as_json: bool) -> ClientCredentials:
     raise told(Trouble(Exit.USAGE, 400, "credentials_missing", message.said_in(language()), False), as_json)
 
 
-def _say_wait(reason: str, _seconds: float) -> None:
-    say(Text(f"waiting for the bus ({reason})", f"đang chờ trục dữ liệu ({reason})"))
+class _SayOnce:
+    """Says that the bus doesn't answer yet, once, however often it is tried."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def __call__(self, reason: str, _seconds: float) -> None:
+        if not self._said:
+            self._said = True
+            say(Text(f"waiting for the bus ({reason}) …", f"đang chờ trục dữ liệu ({reason}) …"))

@@ -20,11 +20,13 @@ app = typer.Typer(no_args_is_help=True, help="Contracts: what records look like,
 Source = Annotated[
     Path,
     typer.Argument(
-        exists=True, help="Folder with contract.yaml (and v1.avsc, code lists, samples), a YAML file, or a zip."
+        metavar="SOURCE",
+        exists=True,
+        help="Folder with contract.yaml (and v1.avsc, code lists, samples), a YAML file, or a zip.",
     ),
 ]
 Id = Annotated[str, typer.Argument(metavar="CONTRACT", help="Such as population/resident.")]
-Version = Annotated[str, typer.Argument(help="Such as 1.0.0.")]
+Version = Annotated[str, typer.Argument(metavar="VERSION", help="Such as 1.0.0.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for the file.")]
 PerhapsReason = Annotated[str | None, typer.Option("--reason", help="Why, for the file.")]
 

@@ -51,7 +51,7 @@ def list_legal_bases(limit: Limit = 1_000, url: Url = URL, who: As = None, as_js
 
 @app.command("show")
 def show_legal_basis(
-    id: Annotated[str, typer.Argument(help="Id of the legal basis.")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="Id of the legal basis.")],
     url: Url = URL,
     who: As = None,
     as_json: Json = False,

@@ -11,13 +11,17 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import IntEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bus.errors import EmbeddedError, LgspError
 from registry.errors import Problem, RegistryError, Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 ROWS_SHOWN_MAX = 30  # a screenful; `--json` has all
 
@@ -73,6 +77,7 @@ class Column:
 
     key: str
     title: Text
+    is_time: bool = False  # an ISO time, shown by this machine's clock and zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,28 +118,40 @@ def show(document: Any, as_json: bool, columns: Sequence[Column] = ()) -> None:
     if as_json:
         print(json.dumps(document, ensure_ascii=False, indent=2))
         return
-    from rich.console import Console
+    from rich import box
     from rich.table import Table
     from rich.text import Text as Styled
 
-    console = Console()
+    console = _console()
     if isinstance(document, Mapping):
         table = Table(show_header=False, box=None, pad_edge=False)
         for key, value in document.items():
-            table.add_row(Styled(str(key), style="bold"), Styled(_cell(value)))
+            table.add_row(Styled(str(key), style="bold"), Styled(_cell(value), overflow="fold"))
         console.print(table)
         return
-    table = Table(*(c.title.said_in(language()) for c in columns), header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.title.said_in(language()), overflow="fold")
     for row in document[:ROWS_SHOWN_MAX]:
-        table.add_row(*(Styled(_cell(row.get(c.key))) for c in columns))
+        table.add_row(*(Styled(_cell(row.get(c.key), is_time=c.is_time)) for c in columns))
     console.print(table)
     if (left := len(document) - ROWS_SHOWN_MAX) > 0:
         say(Text(f"… and {left} more (--json shows all)", f"… và {left} dòng nữa (dùng --json để xem tất cả)"))
 
 
-def _cell(value: Any) -> str:
+def _console() -> Console:
+    """A terminal's width for a person; no limit where a program reads, so that nothing is cut."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=10_000)
+
+
+def _cell(value: Any, *, is_time: bool = False) -> str:
     if value is None:
         return "–"
+    if is_time:
+        return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
@@ -175,9 +192,14 @@ def trouble_of(error: LgspError | RegistryError, done: Mapping[str, Any] | None 
     if isinstance(error, RegistryError):
         detail = error.message.said_in(language())
         return Trouble(Exit.INVALID, 422, error.code, detail, False, error.problems, done)
-    exit_code = Exit.MACHINE if isinstance(error, EmbeddedError) else exit_of(error.status)
     detail = error.detail.said_in(language())
-    return Trouble(exit_code, error.status, error.code, detail, error.retriable, error.problems, done)
+    return Trouble(_exit_for(error), error.status, error.code, detail, error.retriable, error.problems, done)
+
+
+def _exit_for(error: LgspError) -> Exit:
+    if isinstance(error, EmbeddedError):
+        return Exit.MACHINE
+    return Exit.UNAVAILABLE if error.retriable else exit_of(error.status)
 
 
 def with_done(trouble: Trouble, done: Mapping[str, Any]) -> Trouble:

@@ -63,7 +63,7 @@ class Tally:
 
 
 def run(
-    contract: Annotated[str, typer.Argument(help="Such as population/resident.")],
+    contract: Annotated[str, typer.Argument(metavar="CONTRACT", help="Such as population/resident.")],
     file: Annotated[
         Path, typer.Argument(help="Records: .ndjson, .json, .avro, .arrow; - for stdin.", exists=True, allow_dash=True)
     ],

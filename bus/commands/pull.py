@@ -36,7 +36,7 @@ class Page:
 
 
 def run(
-    subscription: Annotated[str, typer.Argument(help="Id of the subscription.")],
+    subscription: Annotated[str, typer.Argument(metavar="SUBSCRIPTION", help="Id of the subscription.")],
     out: Annotated[
         Path | None,
         typer.Option("--out", dir_okay=False, help="Append the records to this file instead of printing them."),

@@ -27,7 +27,7 @@ COLUMNS = (
     Column("message", Text("What is wrong", "Lỗi")),
     Column("key", Text("Key", "Khóa")),
     Column("state", Text("State", "Trạng thái")),
-    Column("created_at", Text("Since", "Từ lúc")),
+    Column("created_at", Text("Since", "Từ lúc"), is_time=True),
 )
 
 

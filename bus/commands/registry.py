@@ -36,8 +36,8 @@ def list_subjects(url: Url = URL, who: As = None, as_json: Json = False) -> None
 
 @app.command("show")
 def show_subject(
-    subject: Annotated[str, typer.Argument(help="Such as data.population.resident.v1-value.")],
-    version: Annotated[str, typer.Argument(help="A number, or latest.")] = "latest",
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="Such as data.population.resident.v1-value.")],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A number, or latest.")] = "latest",
     url: Url = URL,
     who: As = None,
     as_json: Json = False,

@@ -29,10 +29,10 @@ COLUMNS = (
     Column("agency", Text("Consumer", "Cơ quan khai thác")),
     Column("state", Text("State", "Trạng thái")),
     Column("purpose", Text("Purpose", "Mục đích sử dụng")),
-    Column("expires_at", Text("Expires", "Hết hiệu lực")),
+    Column("expires_at", Text("Expires", "Hết hiệu lực"), is_time=True),
 )
 HISTORY_COLUMNS = (
-    Column("at", Text("At", "Lúc")),
+    Column("at", Text("At", "Lúc"), is_time=True),
     Column("agency", Text("Agency", "Cơ quan")),
     Column("client", Text("Client", "Ứng dụng")),
     Column("action", Text("Action", "Hành động")),
@@ -42,8 +42,8 @@ HISTORY_COLUMNS = (
 
 @app.command()
 def request(
-    contract: Annotated[str, typer.Argument(help="Such as population/resident.")],
-    view: Annotated[str, typer.Argument(help="Such as identity.")],
+    contract: Annotated[str, typer.Argument(metavar="CONTRACT", help="Such as population/resident.")],
+    view: Annotated[str, typer.Argument(metavar="VIEW", help="Such as identity.")],
     purpose: Annotated[str, typer.Option("--purpose", help="What the records are needed for.")],
     legal_basis: Annotated[
         str, typer.Option("--legal-basis", metavar="ID", help="What it rests on (lgsp legal-basis list).")
