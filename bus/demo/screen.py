@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
 from rich.panel import Panel
@@ -34,19 +34,25 @@ class Screen:
             self.console.width = WIDTH_MAX
         self._lively = self.console.is_terminal and not quiet
 
-    def title(self, title: Text, body: Sequence[Text]) -> None:
-        lines = Group(*(_both(line) for line in body))
-        head = f"[bold]{escape(title.vi)}[/] · {escape(title.en)}"
-        self.console.print(Panel(lines, title=head, border_style="cyan", padding=(1, 2)))
+    def panel(self, title: Text, lines: Sequence[Text]) -> None:
+        body: list[RenderableType] = [Styled(title.vi, style="bold"), Styled(title.en, style="bold dim")]
+        for line in lines:
+            body += [Styled(), _both(line)]
+        self.console.print(Panel(Group(*body), border_style="cyan", padding=(1, 2)))
+
+    def next_steps(self, title: Text, lines: Sequence[tuple[str, str]]) -> None:
+        """The end: what held, and what to try next, each with a word about it."""
+        grid = Table.grid(padding=(0, 2))
+        for command, about in lines:
+            grid.add_row(Styled(command, style="bold green"), Styled(about))
+        body = Group(Styled(title.vi, style="bold green"), Styled(title.en, style="green"), Styled(), grid)
+        self.console.print()
+        self.console.print(Panel(body, border_style="green", padding=(1, 2)))
 
     def step(self, number: int, of: int, title: Text) -> None:
         self.console.print()
         head = Styled.assemble((f" {number}/{of} ", "reverse"), " ", (title.vi, "bold cyan"), " · ", (title.en, "cyan"))
         self.console.print(head)
-
-    def say(self, text: Text) -> None:
-        """What is about to happen."""
-        self.console.print(Padding(_both(text), (0, 0, 0, 2)))
 
     def fact(self, text: Text) -> None:
         """What was seen to hold."""
@@ -60,7 +66,7 @@ class Screen:
 
     def table(self, columns: Sequence[Text], rows: Sequence[Sequence[object]], *, numbers: Sequence[int] = ()) -> None:
         """`numbers` are the columns that stand to the right."""
-        table = Table(header_style="bold", border_style="bright_black", pad_edge=False)
+        table = Table(header_style="bold", border_style="bright_black")
         for place, column in enumerate(columns):
             table.add_column(f"{column.vi}\n[dim]{column.en}[/]", justify="right" if place in numbers else "left")
         for row in rows:
