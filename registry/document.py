@@ -16,8 +16,8 @@ from registry.errors import Problem, Text
 SIZE_BYTES_MAX = 2 * 2**20  # ten times the largest contract that we know
 DEPTH_MAX = 40
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null")}
 _DATE = "tag:yaml.org,2002:timestamp"
+_TAGS = {_DATE, *(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq"))}
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,10 @@ def _value(node: Any, path: str, lines: dict[str, int], problems: list[Problem])
         return None
     line = node.start_mark.line + 1
     lines[path] = line
+    if node.tag not in _TAGS:
+        text = Text(f"tags are not allowed (line {line})", f"không được dùng thẻ (dòng {line})")
+        problems.append(Problem(path, "yaml.tag", text))
+        return None
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -116,10 +120,6 @@ def _value(node: Any, path: str, lines: dict[str, int], problems: list[Problem])
         return [_value(item, f"{path}[{index}]", lines, problems) for index, item in enumerate(node.value)]
     if node.tag == _DATE:
         return str(node.value)
-    if node.tag not in _SCALARS:
-        text = Text(f"tags are not allowed (line {line})", f"không được dùng thẻ (dòng {line})")
-        problems.append(Problem(path, "yaml.tag", text))
-        return None
     try:
         return yaml.SafeLoader("").construct_object(node)
     except (ValueError, yaml.YAMLError):

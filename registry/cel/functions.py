@@ -103,6 +103,10 @@ def _matches(args: list[Typed]) -> Typed:
     if not isinstance(args[1].constant, str):
         raise NotByColumns
     pattern = ascii_pattern(args[1].constant)
+    try:
+        pl.Series([""]).str.contains(pattern)
+    except pl.exceptions.ComputeError:  # RE2 takes a lone { or } for itself
+        raise NotByColumns from None
     return Typed(args[0].expr.str.contains(pattern), BOOL)
 
 
