@@ -140,9 +140,9 @@ class _Change:
         return branches[:gone] + branches[gone + 1 :]
 
     def _primitive(self, schema: str) -> Any:
-        widened = {"int": ["long", "float", "double"], "long": ["float", "double"], "float": ["double"]}
-        widened |= {"string": ["bytes"], "bytes": ["string"]}
-        return self._pick(*PRIMITIVES, *widened.get(schema, ()), ["null", schema])
+        near = {"int": ["long", "float"], "long": ["int", "float", "double"], "float": ["long", "double"]}
+        near |= {"double": ["float", "int"], "string": ["bytes"], "bytes": ["string"]}
+        return self._pick(*near.get(schema, ()), ["null", schema], self._pick(*PRIMITIVES))
 
     def _complex(self, schema: dict[str, Any]) -> Any:
         change = self._pick("inside", "inside", "inside", "null", "name") if "name" in schema else "inside"
