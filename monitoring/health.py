@@ -29,10 +29,15 @@ class Found:
     detail: str | None = None
 
 
-async def probe(checks: Mapping[str, Check], timeout_s: float = TIMEOUT_S) -> dict[str, Found]:
-    """What each check found, in the order given. Raises nothing."""
+async def probe(
+    checks: Mapping[str, Check], limiter: anyio.CapacityLimiter, timeout_s: float = TIMEOUT_S
+) -> dict[str, Found]:
+    """What each check found, in the order given. Raises nothing.
+
+    `limiter` is shared by all probes of a process, THREADS_MAX wide: while that many checks hang, others fail by
+    waiting.
+    """
     found: dict[str, Found] = {}
-    limiter = anyio.CapacityLimiter(THREADS_MAX)
 
     async def ask(name: str, check: Check) -> None:
         began = time.perf_counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from sqlalchemy import text
@@ -39,14 +39,14 @@ async def live() -> Live:
 
 
 @router.get("/health/ready", response_model=Ready, responses={503: {"model": Ready}}, summary="Can it serve")
-async def ready(bus: Bus) -> JSONResponse:
+async def ready(bus: Bus, request: Request) -> JSONResponse:
     """503 while PostgreSQL or Kafka doesn't answer within 2 s."""
 
     def database() -> None:
         with transaction(bus.engine) as connection:
             connection.execute(text("SELECT 1"))
 
-    found = await probe({"database": database, "kafka": bus.topics.ping})
+    found = await probe({"database": database, "kafka": bus.topics.ping}, request.app.state.probes)
     ok = all(one.ok for one in found.values())
     checks = {name: Dependency(ok=one.ok, took_ms=one.took_ms, detail=one.detail) for name, one in found.items()}
     answer = Ready(status="ready" if ok else "not_ready", checks=checks)

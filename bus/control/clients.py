@@ -8,6 +8,7 @@ guessed.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet, RSAKey
+from joserfc.jwk import RSAKey, import_key
 from sqlalchemy import Connection, Engine, RowMapping, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -33,6 +34,7 @@ from registry.errors import Problem, Text
 SECRET_BYTES = 32
 JWKS_KEYS_MAX = 10  # an old key and a new one during rotation, on a few machines
 RSA_BITS_MIN = 2048
+_PRINTABLE = re.compile(r"[ -~]{1,2000}", re.ASCII)  # an RSA modulus of 8,192 bits has 1,366 characters
 _FIRST_ADMINISTRATOR_LOCK = 0x6C677370_0002
 
 _NOUN = Text("client", "tài khoản ứng dụng")
@@ -75,12 +77,11 @@ def create(
     Forbidden.
     """
     permit(actor, Action.CLIENT_CREATE, Resource(owner=agency), agencies.missing(agency))
-    if jwks is not None:
-        _check_keys(jwks)
+    keys = None if jwks is None else _public_keys(jwks)
     with transaction(engine) as connection:
         agencies.get_in(connection, agency)
-        made = _insert(connection, agency, name, roles, jwks)
-        detail = {"agency": agency, "roles": sorted(roles), "by_key": jwks is not None}
+        made = _insert(connection, agency, name, roles, keys)
+        detail = {"agency": agency, "roles": sorted(roles), "by_key": keys is not None}
         journal.record(connection, actor, "client.create", f"client:{made.client_id}", detail=detail, source=source)
     return made
 
@@ -157,36 +158,43 @@ def _insert(
     return made
 
 
-def _check_keys(jwks: Mapping[str, Any]) -> None:
-    """Raises InvalidRequest unless these are one to JWKS_KEYS_MAX public keys: Ed25519, P-256, or RSA of
-    RSA_BITS_MIN bits."""
+def _public_keys(jwks: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys as they are kept, their known members alone. Raises InvalidRequest unless these are one to JWKS_KEYS_MAX
+    public
+    keys: Ed25519, P-256, or RSA of RSA_BITS_MIN bits."""
     keys = jwks.get("keys")
     if not isinstance(keys, list) or not 1 <= len(keys) <= JWKS_KEYS_MAX:
         raise _bad_key("jwks.keys", Text(f"expected 1 to {JWKS_KEYS_MAX} keys", f"cần từ 1 đến {JWKS_KEYS_MAX} khóa"))
-    for index, key in enumerate(keys):
-        path = f"jwks.keys.{index}"
-        if not isinstance(key, dict) or not (
-            (key.get("kty"), key.get("crv")) in (("OKP", "Ed25519"), ("EC", "P-256")) or key.get("kty") == "RSA"
-        ):
-            raise _bad_key(path, Text("expected an Ed25519, P-256 or RSA key", "cần khóa Ed25519, P-256 hoặc RSA"))
-        if key.keys() & {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}:
-            raise _bad_key(
-                path,
-                Text(
-                    "found a private key; send the public part only, and replace this key: it has left its owner",
-                    "đây là khóa bí mật; chỉ gửi khóa công khai và hãy thay khóa này vì đã bị lộ",
-                ),
-            )
+    return {"keys": [_public_key(key, f"jwks.keys.{index}") for index, key in enumerate(keys)]}
+
+
+def _public_key(key: Any, path: str) -> dict[str, Any]:
+    if not isinstance(key, dict) or not (
+        (key.get("kty"), key.get("crv")) in (("OKP", "Ed25519"), ("EC", "P-256")) or key.get("kty") == "RSA"
+    ):
+        raise _bad_key(path, Text("expected an Ed25519, P-256 or RSA key", "cần khóa Ed25519, P-256 hoặc RSA"))
+    if key.keys() & {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}:
+        raise _bad_key(
+            path,
+            Text(
+                "found a private key; send the public part only, and replace this key: it has left its owner",
+                "đây là khóa bí mật; chỉ gửi khóa công khai và hãy thay khóa này vì đã bị lộ",
+            ),
+        )
+    known = {name: key[name] for name in ("kty", "crv", "x", "y", "n", "e", "kid", "alg", "use") if name in key}
+    if not all(isinstance(value, str) and _PRINTABLE.fullmatch(value) for value in known.values()):
+        raise _bad_key(path, Text("its members must be printable ASCII", "các thành phần phải là ký tự ASCII in được"))
     try:
-        imported = KeySet.import_key_set({"keys": keys})
-        for index, key in enumerate(imported.keys):
-            if isinstance(key, RSAKey) and key.raw_value.key_size < RSA_BITS_MIN:
-                raise _bad_key(
-                    f"jwks.keys.{index}",
-                    Text(f"expected RSA of {RSA_BITS_MIN} bits or more", f"cần khóa RSA từ {RSA_BITS_MIN} bit"),
-                )
+        imported = import_key(known)
+        imported.check_use("sig")
+        weak = isinstance(imported, RSAKey) and imported.raw_value.key_size < RSA_BITS_MIN
     except (JoseError, ValueError, TypeError, KeyError) as error:
-        raise _bad_key("jwks.keys", Text("a key can't be read", "có khóa không đọc được")) from error
+        raise _bad_key(path, Text("the key can't be read", "không đọc được khóa")) from error
+    if weak:
+        raise _bad_key(
+            path, Text(f"expected RSA of {RSA_BITS_MIN} bits or more", f"cần khóa RSA từ {RSA_BITS_MIN} bit")
+        )
+    return known
 
 
 def _bad_key(path: str, message: Text) -> InvalidRequest:

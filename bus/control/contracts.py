@@ -254,9 +254,13 @@ def _read(body: bytes) -> tuple[Contract, bytes]:
             archive.writestr(zipfile.ZipInfo("contract.yaml"), body)
         body = made.getvalue()
     try:
-        return load(body), body
+        contract = load(body)
     except ContractInvalid as error:
         raise ContractRejected(error.message, error.problems) from error
+    if "\0" in f"{contract.title.vi}{contract.title.en}{contract.owner}":
+        message = Text("NUL has no place in a title or a code", "tiêu đề và mã không được chứa ký tự NUL")
+        raise _rejected([Problem("name", "nul", message)])
+    return contract, body
 
 
 def _register(registry: RegistryStore, contract: Contract) -> int:

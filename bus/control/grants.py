@@ -3,7 +3,7 @@ position."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
@@ -17,6 +17,7 @@ from bus.store.tables import cursors, targets
 from registry.errors import Problem, Text
 
 EARLIEST, LATEST = "earliest", "latest"
+_FIRST = datetime(2000, 1, 1, tzinfo=UTC)  # no record is older; Kafka reads times before 1970 as something else
 
 
 def open_position(
@@ -75,7 +76,7 @@ def check_start(start: str, now: datetime) -> None:
         when = datetime.fromisoformat(start)
     except ValueError:
         when = None
-    if when is None or when.tzinfo is None or when > now:
+    if when is None or when.tzinfo is None or not _FIRST <= when <= now:
         message = Text(
             "expected earliest, latest or a past time with its zone, such as 2026-01-31T08:00:00+07:00",
             "cần earliest, latest hoặc thời điểm đã qua kèm múi giờ, như 2026-01-31T08:00:00+07:00",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, false, or_, select, true
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, false, func, or_, select, true
 
 from bus.access.decide import Action, Scope, scopes
 from bus.model import Actor, ContractState
@@ -19,6 +19,17 @@ def owner_of(connection: Connection, contract: str) -> str | None:
         .where(contract_versions.c.contract == contract, contract_versions.c.state.in_(_APPROVED_ONCE))
         .limit(1)
     )
+
+
+def hold_in_force(connection: Connection, contract: str, major: int) -> bool:
+    """Whether a version of this major is in force; until the transaction ends nobody changes that."""
+    connection.execute(select(func.pg_advisory_xact_lock_shared(func.hashtextextended(contract, 0))))
+    found = select(contract_versions.c.version).where(
+        contract_versions.c.contract == contract,
+        contract_versions.c.major == major,
+        contract_versions.c.state.in_((ContractState.ACTIVE, ContractState.DEPRECATED)),
+    )
+    return connection.scalar(found.limit(1)) is not None
 
 
 def owner_expression(contract: ColumnElement[str]) -> ScalarSelect[str]:

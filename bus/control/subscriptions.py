@@ -22,7 +22,7 @@ from bus.access.decide import Action, Resource, effective
 from bus.audit import journal
 from bus.catalogue import ActiveContract, Catalogue
 from bus.control import agencies, grants, legal_bases
-from bus.control.owners import owner_of, visible
+from bus.control.owners import hold_in_force, owner_of, visible
 from bus.control.permit import not_found, permit
 from bus.errors import Conflict, InvalidRequest, NotFound
 from bus.log.topics import Topics
@@ -32,6 +32,8 @@ from bus.store.events import GRANTS, notify
 from bus.store.tables import contract_versions, subscriptions
 from monitoring.metrics import GRANTS_CHANGED
 from registry.errors import Problem, Text
+
+GRANT_YEARS_MAX = 10  # access is reviewed every half year; an end beyond any review is none
 
 _LIVING = (SubscriptionState.ACTIVE, SubscriptionState.SUSPENDED)
 
@@ -120,10 +122,9 @@ def approve(
         row = _for_transition(connection, actor, Action.SUBSCRIPTION_APPROVE, id, now)
         legal_bases.valid_in(connection, row["legal_basis"], now)
         _ends_later(row["expires_at"], now)
-        active = catalogue.active(row["contract"])
-        _same_major(active, row)
-        _view_exists(active, row["view"])
-        agency = agencies.get_in(connection, row["agency"])
+        active = _in_force(connection, catalogue, row)
+        # Locked: what the agency is must not change under the grant that rests on it.
+        agency = agencies.get_in(connection, row["agency"], for_update=True)
         grants.open_position(connection, topics, agency, active, row["view"], id, row["start"])
         return _moved(connection, actor, Action.SUBSCRIPTION_APPROVE, row, SubscriptionState.ACTIVE, now, source)
 
@@ -334,6 +335,12 @@ def _view_exists(active: ActiveContract, view: str) -> None:
 
 
 def _ends_later(expires_at: datetime, than: datetime) -> None:
+    if expires_at.year > than.year + GRANT_YEARS_MAX:
+        message = Text(
+            f"expected an end within {GRANT_YEARS_MAX} years; a grant can be renewed",
+            f"cần thời hạn trong vòng {GRANT_YEARS_MAX} năm; có thể gia hạn",
+        )
+        raise InvalidRequest(message, [Problem("expires_at", "too_late", message)])
     if expires_at <= than:
         moment = than.astimezone(UTC).isoformat(timespec="seconds")
         message = Text(f"expected a time after {moment}", f"cần thời điểm sau {moment}")
@@ -355,13 +362,17 @@ def _not_deprecated(connection: Connection, active: ActiveContract) -> None:
         raise Conflict(message, [Problem("contract", "wrong_state", message)])
 
 
-def _same_major(active: ActiveContract, row: RowMapping) -> None:
-    if active.contract.major != row["major"]:
+def _in_force(connection: Connection, catalogue: Catalogue, row: RowMapping) -> ActiveContract:
+    """The contract that the subscription is for, which stays in force until the transaction ends."""
+    active = catalogue.active(row["contract"])
+    if not hold_in_force(connection, row["contract"], row["major"]) or active.contract.major != row["major"]:
         message = Text(
-            f"asked for major {row['major']}, in force is {active.contract.major}: ask anew",
-            f"đã đăng ký phiên bản chính {row['major']}, đang hiệu lực là {active.contract.major}: hãy đăng ký lại",
+            f"major version {row['major']} of {row['contract']}, which was asked for, is not in force: ask anew",
+            f"phiên bản chính {row['major']} của {row['contract']} đã đăng ký không còn hiệu lực: hãy đăng ký lại",
         )
         raise Conflict(message, [Problem("contract", "other_major", message)])
+    _view_exists(active, row["view"])
+    return active
 
 
 def _object(id: str) -> str:

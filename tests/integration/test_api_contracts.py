@@ -85,6 +85,11 @@ def test_all_problems_are_told_at_once_with_their_paths(house: House) -> None:
     assert "version" in paths(answer)
 
 
+@pytest.mark.parametrize("changes", [{"title": r'"a\0b"'}, {"owner": r'"H27\0"'}], ids=str)
+def test_nul_in_a_contract_is_refused(house: House, changes: dict[str, Any]) -> None:
+    assert submit(house, contract_yaml(fresh(), **changes)).status_code == 422
+
+
 def test_the_owner_must_be_an_agency(house: House) -> None:
     answer = submit(house, contract_yaml(fresh(), owner="H99.99"))
     assert (answer.status_code, paths(answer)) == (422, ["owner"])

@@ -199,3 +199,18 @@ def test_metrics_count_requests_by_template(house: House) -> None:
     text = house.http.get("/metrics").text
     assert 'lgsp_http_requests_total{method="GET",route="/v1/agencies/{code}",status="200"}' in text
     assert POLICE not in text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [r'"\ud800"', r'"\u0000"', r'"a\u0007b"', '"' + "Ả" * 300 + '"', '"\U0010ffff"'],
+    ids=["surrogate", "nul", "bell", "long", "last"],
+)
+def test_strange_letters_never_reach_further_than_they_can_be_kept(house: House, name: str) -> None:
+    body = f'{{"name_vi": {name}}}'.encode()
+    answer = house.admin.ask(
+        "PATCH", f"/v1/agencies/{POLICE}", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code in (200, 400), answer.text
+    if answer.status_code == 200:
+        assert answer.json()["name_vi"] == json.loads(name)

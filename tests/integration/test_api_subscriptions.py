@@ -134,6 +134,8 @@ def test_the_list_shows_what_one_gives_and_what_one_receives(house: House, contr
         ({"expires_at": "2020-01-01T00:00:00Z"}, 400, "expires_at"),
         ({"expires_at": "2030-01-01T00:00:00"}, 400, "expires_at"),
         ({"expires_at": "tomorrow"}, 400, "expires_at"),
+        ({"expires_at": "9999-12-31T23:59:59-14:00"}, 400, "expires_at"),
+        ({"from": "0001-01-01T00:00:00+14:00"}, 400, "from"),
         ({"from": "yesterday"}, 400, "from"),
         ({"from": "2999-01-01T00:00:00Z"}, 400, "from"),
         ({"from": "2026-01-01T00:00:00"}, 400, "from"),

@@ -209,6 +209,8 @@ def test_a_client_may_rotate_between_two_keys(house: House) -> None:
         {"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}]},
         {"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}]},
         {"keys": [{"kty": "RSA", "n": 5, "e": "AQAB"}]},
+        {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "A" * 43, "kid": "\0"}]},
+        {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "A" * 43, "use": "enc"}]},
     ],
     ids=str,
 )
