@@ -115,8 +115,10 @@ def approve(
 ) -> Subscription:
     """Grant what was asked for: from now on its records may be read. Never by the client that asked.
 
-    Raises NotFound, Forbidden, Conflict (wrong state; an attribute that the view asks for is gone), LogUnavailable.
+    Raises NotFound, Forbidden, Conflict (wrong state; an attribute that the view asks for is gone), LogUnavailable, and
+    Unavailable while a new reader's instances are still being filled (asking again succeeds).
     """
+    _fill_new_instances(engine, catalogue, topics, clock, actor, id)
     now = clock()
     with transaction(engine) as connection:
         row = _for_transition(connection, actor, Action.SUBSCRIPTION_APPROVE, id, now)
@@ -125,7 +127,8 @@ def approve(
         active = _in_force(connection, catalogue, row)
         # Locked: what the agency is must not change under the grant that rests on it.
         agency = agencies.get_in(connection, row["agency"], for_update=True)
-        grants.open_position(connection, topics, agency, active, row["view"], id, row["start"])
+        named = grants.make_topics(connection, topics, agency, active, row["view"])
+        grants.open_position(connection, topics, active, named, id, row["start"])
         return _moved(connection, actor, Action.SUBSCRIPTION_APPROVE, row, SubscriptionState.ACTIVE, now, source)
 
 
@@ -322,6 +325,21 @@ def _moved(
 
 def _resource(connection: Connection, row: RowMapping) -> Resource:
     return Resource(owner_of(connection, row["contract"]), row["agency"], row["requested_by"])
+
+
+def _fill_new_instances(
+    engine: Engine, catalogue: Catalogue, topics: Topics, clock: Clock, actor: Actor, id: str
+) -> None:
+    """Before a grant that begins at the present: have the reader's instances made and filled up to it."""
+    with transaction(engine) as connection:
+        row = _for_transition(connection, actor, Action.SUBSCRIPTION_APPROVE, id, clock())
+        active = _in_force(connection, catalogue, row)
+        if row["start"] == grants.EARLIEST or active.views[row["view"]].view.reader_attribute is None:
+            return
+        agency = agencies.get_in(connection, row["agency"])
+        named = grants.make_topics(connection, topics, agency, active, row["view"])
+        notify(connection, GRANTS, id)
+    grants.wait_until_made(engine, topics, active, named)
 
 
 def _view_exists(active: ActiveContract, view: str) -> None:

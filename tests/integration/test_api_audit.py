@@ -101,6 +101,19 @@ def test_a_late_grant_counts_what_came_before_it_as_filtered(house: House) -> No
     assert parts(settle(house, contract, (reader, early), (reader, late))[late]) == (11, 1, 10, 0, 0, 0)
 
 
+def test_a_new_instance_from_the_latest_brings_nothing_that_was_there(house: House) -> None:
+    house.admin.must("PATCH", f"/v1/agencies/{OTHER}", {"attributes": {"communes": ["18073", "18076"]}})
+    contract, reader = house.contract(), house.client(OTHER, "subscriber")
+    publish(house, contract, [thing(number) for number in range(10)])
+    wish = house.wish(contract, view="local", **{"from": "latest"})
+    id = reader.must("POST", "/v1/subscriptions", wish)["id"]
+    house.client(POLICE, "owner").must("POST", f"/v1/subscriptions/{id}/approve")
+    publish(house, contract, [thing(10), thing(11, commune="18079")])
+    assert parts(settle(house, contract, (reader, id))[id]) == (12, 1, 11, 0, 0, 0)
+    house.client(POLICE, "owner").must("POST", f"/v1/subscriptions/{id}/revoke")
+    house.admin.must("PATCH", f"/v1/agencies/{OTHER}", {"attributes": {}})
+
+
 def test_a_suspended_grant_keeps_what_is_pending_and_a_requested_one_is_owed_nothing(house: House) -> None:
     contract = house.contract()
     asked, granted = house.subscription(contract, approved=False), house.subscription(contract)
