@@ -16,17 +16,19 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 import httpx
 import orjson
-import pyarrow as pa
 import tenacity
 
 from bus.errors import Unavailable
 from bus.model import Json, Op, Receipt, Rejection
 from registry.errors import ErrorClass, Problem, Text
+
+if TYPE_CHECKING:  # imported where columns are used: it takes longer than all the rest
+    import pyarrow as pa
 
 ARROW = "application/vnd.apache.arrow.stream"
 NDJSON = "application/x-ndjson"
@@ -189,6 +191,8 @@ class Client(AbstractContextManager["Client"]):
         self, subscription: str, *, max_records: int = 10_000, wait_ms: int = 0, after: str | None = None
     ) -> ArrowPage:
         """The same as an Arrow table; nothing to read gives a table of no rows. Raises ApiError, BusUnreachable."""
+        import pyarrow as pa
+
         response = self._records(subscription, ARROW, max_records, wait_ms, after)
         with pa.ipc.open_stream(io.BytesIO(response.content)) as reader:
             table = reader.read_all()
@@ -387,7 +391,9 @@ class Client(AbstractContextManager["Client"]):
 def _encode(records: Any, media_type: str | None) -> tuple[bytes, str]:
     if isinstance(records, bytes):
         return records, media_type or NDJSON
-    if isinstance(records, pa.Table):
+    if type(records).__module__.startswith("pyarrow."):
+        import pyarrow as pa
+
         sink = io.BytesIO()
         with pa.ipc.new_stream(sink, records.schema) as writer:
             writer.write_table(records)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bus.commands.batches import MEDIA_TYPES, Batch, Kind, cut, kind_of
 from bus.commands.connection import URL, As, Url, connect, trouble_of_answer
+from bus.commands.files import STDIN, opened, readable
 from bus.commands.output import (
     Column,
     Exit,
@@ -65,7 +65,8 @@ class Tally:
 def run(
     contract: Annotated[str, typer.Argument(metavar="CONTRACT", help="Such as population/resident.")],
     file: Annotated[
-        Path, typer.Argument(help="Records: .ndjson, .json, .avro, .arrow; - for stdin.", exists=True, allow_dash=True)
+        Path,
+        typer.Argument(metavar="FILE", callback=readable, help="Records: .ndjson, .json, .avro, .arrow; - for stdin."),
     ],
     kind: Annotated[
         Kind | None, typer.Option("--type", help="What the file is; by default its extension says.")
@@ -81,8 +82,8 @@ def run(
     Publishing the same file again is safe: what hasn't changed is no second event.
     """
     with troubles_told(as_json):
-        what = kind or (Kind.NDJSON if str(file) == "-" else kind_of(file))
-    with connect(url, who, as_json) as bus, _opened(file) as (content, size):
+        what = kind or (Kind.NDJSON if file == STDIN else kind_of(file))
+    with connect(url, who, as_json) as bus, opened(file) as (content, size):
         tally = Tally()
         with _saying_what_was_done(tally, as_json):
             for batch in _with_progress(cut(content, what), size, tally, as_json):
@@ -149,15 +150,6 @@ def _saying_what_was_done(tally: Tally, as_json: bool) -> Iterator[None]:
         raise told(with_done(trouble, tally.facts()) if tally.records else trouble, as_json) from error
     except LgspError as error:
         raise told(trouble_of(error, tally.facts() if tally.records else None), as_json) from error
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[tuple[BinaryIO, int | None]]:
-    if str(file) == "-":
-        yield sys.stdin.buffer, None
-        return
-    with file.open("rb") as content:
-        yield content, file.stat().st_size
 
 
 def _with_progress(batches: Iterator[Batch], size: int | None, tally: Tally, as_json: bool) -> Iterator[Batch]:

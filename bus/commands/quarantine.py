@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bus.commands.connection import URL, As, Limit, Url, connect, pages
+from bus.commands.files import opened, readable
 from bus.commands.output import Column, Json, show
 from bus.model import QuarantineState
 from registry.errors import ErrorClass, Text
@@ -70,18 +70,18 @@ def correct(
     id: Id,
     file: Annotated[
         Path,
-        typer.Argument(exists=True, dir_okay=False, allow_dash=True, help="The whole record as JSON; - for stdin."),
+        typer.Argument(metavar="FILE", callback=readable, help="The whole record as JSON; - for stdin."),
     ],
     url: Url = URL,
     who: As = None,
     as_json: Json = False,
 ) -> None:
     """Send a corrected record in its place. Better: correct it at the source, and publish it from there."""
-    content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     try:
-        record = json.loads(content)
+        with opened(file) as (content, _):
+            record = json.load(content)
     except ValueError as error:
-        raise typer.BadParameter(f"not JSON ({error}) / không phải JSON", param_hint="FILE") from error
+        raise typer.BadParameter("not JSON / không phải JSON", param_hint="FILE") from error
     with connect(url, who, as_json) as bus:
         show(bus.call("POST", f"/v1/quarantine/{id}/correct", json={"value": record}), as_json)
 
