@@ -10,7 +10,7 @@ Not here: HTTP (`registry.api`), what is compatible (`registry.compatibility`), 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -37,6 +37,9 @@ SCHEMAS_KEPT_MAX = 2_000  # parsed schemas in memory; a wide record's takes abou
 SUBJECT_CHARACTERS_MAX = 500  # a topic's name has 249 at most, a record's full name rarely more
 _INTEGER_MAX = 2**31 - 1
 _LOCK_SPACE = 0x4C475350  # sets the locks of subjects apart from other advisory locks in the database
+
+Source = Schema | str | bytes | Mapping[str, Any] | Sequence[Any]
+"""A schema, or what `registry.schema.parse` makes one of."""
 
 Shown = Literal["live", "deleted", "all"]
 """Which versions count: those not deleted, those softly deleted, or both."""
@@ -67,34 +70,55 @@ class RegistryStore:
         self._subjects_of: dict[int, frozenset[str]] = {}
         self._keeping = threading.Lock()
 
-    def register(self, subject: str, source: str | bytes | dict[str, Any] | list[Any] | Schema) -> Registered:
+    def register(self, subject: str, source: Source) -> Registered:
         """Make the schema the subject's newest version. Where a live version has it already, that one is the answer.
 
         Raises SchemaInvalid, SubjectInvalid, and SchemaIncompatible with the paths where the level forbids it.
         """
-        schema = source if isinstance(source, Schema) else parse(source)
-        check_subject(subject)
-        with self._engine.connect() as connection:
-            if (there := self._find(connection, subject, schema, "live")) is not None:
-                return there
-        with self._locked(subject) as connection:
-            if (there := self._find(connection, subject, schema, "live")) is not None:
-                return there
-            level = _level(connection, subject)
-            live = _rows(connection, _versions(subject, "live"))
-            for index in compared(level, len(live)):
-                earlier = self._parsed(connection, [live[index].schema_id])[live[index].schema_id]
-                if problems := pair_problems(level, schema, earlier):
-                    raise _incompatible(subject, live[index].version, level, problems)
-            schema_id = _schema_id(connection, schema)
-            newest = select(func.coalesce(func.max(versions.c.version), 0)).where(versions.c.subject == subject)
-            version = int(connection.scalar(newest) or 0) + 1
-            connection.execute(insert(versions).values(subject=subject, version=version, schema_id=schema_id))
-        return Registered(subject, version, schema_id, self._keep(schema_id, schema))
+        return self.register_all({subject: source})[0]
 
-    def lookup(self, subject: str, source: str | bytes | Schema, shown: Shown = "live") -> Registered:
+    def register_all(self, sources: Mapping[str, Source]) -> tuple[Registered, ...]:
+        """The same for several subjects, all or none: a contract's records and each of its views, in the order given.
+
+        Raises as `register` does, for the first subject that is refused.
+        """
+        parsed = {subject: _as_schema(source) for subject, source in sources.items()}
+        for subject in parsed:
+            check_subject(subject)
+        with self._engine.connect() as connection:
+            there = {subject: self._find(connection, subject, schema, "live") for subject, schema in parsed.items()}
+        found = {subject: one for subject, one in there.items() if one is not None}
+        if len(found) < len(parsed):
+            with self._locked(*parsed) as connection:
+                # In one order everywhere, or two that register the same schemas could wait for each other.
+                in_order = sorted(parsed.values(), key=lambda schema: schema.identity)
+                ids = {schema.identity: _schema_id(connection, schema) for schema in in_order}
+                found = {
+                    subject: self._register(connection, subject, schema, ids[schema.identity])
+                    for subject, schema in parsed.items()
+                }
+        for one in found.values():
+            self._keep(one.id, one.schema)
+        return tuple(found[subject] for subject in parsed)
+
+    def _register(self, connection: Connection, subject: str, schema: Schema, schema_id: int) -> Registered:
+        """The steps within the subject's lock."""
+        if (there := self._find(connection, subject, schema, "live")) is not None:
+            return there
+        level = _level(connection, subject)
+        live = _rows(connection, _versions(subject, "live"))
+        for index in compared(level, len(live)):
+            earlier = self._parsed(connection, [live[index].schema_id])[live[index].schema_id]
+            if problems := pair_problems(level, schema, earlier):
+                raise _incompatible(subject, live[index].version, level, problems)
+        newest = select(func.coalesce(func.max(versions.c.version), 0)).where(versions.c.subject == subject)
+        version = int(connection.scalar(newest) or 0) + 1
+        connection.execute(insert(versions).values(subject=subject, version=version, schema_id=schema_id))
+        return Registered(subject, version, schema_id, schema)
+
+    def lookup(self, subject: str, source: Source, shown: Shown = "live") -> Registered:
         """The newest version of the subject that has this very schema."""
-        schema = source if isinstance(source, Schema) else parse(source)
+        schema = _as_schema(source)
         with self._engine.connect() as connection:
             if (there := self._find(connection, subject, schema, shown)) is not None:
                 return there
@@ -251,10 +275,11 @@ class RegistryStore:
             connection.execute(select(literal(1)))
 
     @contextmanager
-    def _locked(self, subject: str) -> Iterator[Connection]:
-        """A transaction that is alone with the subject, whichever processes there are."""
+    def _locked(self, *subjects: str) -> Iterator[Connection]:
+        """A transaction that is alone with the subjects, whichever processes there are."""
         with self._engine.begin() as connection:
-            connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(subject, _LOCK_SPACE))))
+            for subject in sorted(subjects):  # in one order everywhere: nobody waits in a circle
+                connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(subject, _LOCK_SPACE))))
             yield connection
 
     def _find(self, connection: Connection, subject: str, schema: Schema, shown: Shown) -> Registered | None:
@@ -279,6 +304,10 @@ class RegistryStore:
             if len(self._kept) >= SCHEMAS_KEPT_MAX:
                 self._kept.pop(next(iter(self._kept)))
             return self._kept.setdefault(schema_id, schema)
+
+
+def _as_schema(source: Source) -> Schema:
+    return source if isinstance(source, Schema) else parse(source)
 
 
 def _shown(shown: Shown) -> Any:

@@ -104,6 +104,40 @@ def test_of_rivals_that_register_at_once_exactly_one_is_taken(url: str) -> None:
     assert {version for *_, version in won} == {1}
 
 
+def register_in_any_order(url: str, seed: int) -> list[Answer]:
+    """Each thread registers all subjects at once, with schemas and subjects in an order of its own."""
+    engine = create_engine(url, pool_size=THREADS)
+    store = RegistryStore(engine)
+
+    def run(thread: int) -> list[Answer]:
+        answers = []
+        order = random.Random(seed * THREADS + thread)
+        for round_ in range(10):
+            schemas = [schema.replace("R", f"Round{round_}R") for schema in SCHEMAS[: len(SUBJECTS)]]
+            order.shuffle(schemas)
+            pairs = dict(zip(order.sample(SUBJECTS, len(SUBJECTS)), schemas, strict=True))
+            registered = store.register_all(pairs)
+            answers += [(one.subject, one.schema.text, one.id, one.version) for one in registered]
+        return answers
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        answers = [answer for each in pool.map(run, range(THREADS)) for answer in each]
+    engine.dispose()
+    return answers
+
+
+def test_registering_several_subjects_at_once_never_waits_in_a_circle(url: str) -> None:
+    engine = create_engine(url)
+    RegistryStore(engine).set_level(None, Level.NONE)
+    engine.dispose()
+    given = [answer for answers in in_processes(register_in_any_order, url) for answer in answers]
+    assert len(given) == PROCESSES * THREADS * 10 * len(SUBJECTS)
+    assert len({(schema, schema_id) for _, schema, schema_id, _ in given}) == 10 * len(SUBJECTS)
+    assert len({(subject, version) for subject, _, _, version in given}) == len(
+        {(subject, schema) for subject, schema, _, _ in given}
+    )
+
+
 def delete_and_register(url: str, seed: int) -> list[Answer]:
     engine = create_engine(url, pool_size=THREADS)
     store = RegistryStore(engine)

@@ -189,6 +189,20 @@ def test_any_other_name_is_a_subject(store: RegistryStore, subject: str) -> None
     assert store.subjects(prefix=subject) == (subject,)
 
 
+def test_several_subjects_are_registered_all_or_none(store: RegistryStore) -> None:
+    view = record({"name": "id", "type": "string"}, doc="a view")
+    first = store.register_all({SUBJECT: ONE, "view": view})
+    assert [(one.subject, one.version) for one in first] == [(SUBJECT, 1), ("view", 1)]
+    with pytest.raises(SchemaIncompatible, match="'view'"):
+        store.register_all({SUBJECT: TWO, "another": ONE, "view": BROKEN})
+    assert store.subjects() == (SUBJECT, "view")
+    assert store.versions(SUBJECT) == (1,)
+    second = store.register_all({SUBJECT: TWO, "view": view, "another": TWO})
+    assert [one.version for one in second] == [2, 1, 1]
+    assert second[0].id == second[2].id
+    assert store.register_all({}) == ()
+
+
 def test_an_invalid_schema_leaves_no_trace(store: RegistryStore) -> None:
     with pytest.raises(SchemaInvalid):
         store.register(SUBJECT, '{"type": "record"}')
