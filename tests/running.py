@@ -86,7 +86,9 @@ class Running:
     def subscribe(self, view: str, who: str = "reader", **options: Any) -> str:
         """A granted subscription of `view`; its id."""
         expires = (self.clock() + timedelta(days=30)).isoformat()
-        basis = self["admin"].create_legal_basis("278/2025/NĐ-CP", "9", "Kết nối, chia sẻ dữ liệu", "Chính phủ", "2025-01-01")
+        basis = self["admin"].create_legal_basis(
+            "278/2025/NĐ-CP", "9", "Kết nối, chia sẻ dữ liệu", "Chính phủ", "2025-01-01"
+        )
         made = self[who].request_subscription(
             self.contract, view, purpose="Xác minh nhân thân", legal_basis=basis, **({"expires_at": expires} | options)
         )

@@ -7,6 +7,7 @@ import re
 from contextlib import suppress
 
 import httpx
+import psycopg
 import pytest
 
 from tests.house import POLICE, House
@@ -214,3 +215,28 @@ def test_strange_letters_never_reach_further_than_they_can_be_kept(house: House,
     assert answer.status_code in (200, 400), answer.text
     if answer.status_code == 200:
         assert answer.json()["name_vi"] == json.loads(name)
+
+
+def test_while_the_database_is_away_the_answer_is_503_and_afterwards_all_is_well(
+    house: House, postgres_server: str
+) -> None:
+    engine = house.runtime.engine
+    name = engine.url.database
+    owner = house.client(POLICE, "owner")
+    calls = [("GET", "/v1/me"), ("GET", "/v1/agencies"), ("GET", "/v1/subscriptions"), ("GET", "/v1/audit/journal")]
+    with psycopg.connect(postgres_server, autocommit=True) as server:
+        owner.must("GET", "/v1/me")
+        server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        try:
+            for method, path in calls:
+                answer = owner.ask(method, path)
+                assert (answer.status_code, answer.json()["retriable"]) == (503, True), path
+                assert answer.headers["retry-after"]
+            ready = house.http.get("/health/ready")
+            assert (ready.status_code, ready.json()["checks"]["database"]["ok"]) == (503, False)
+            assert house.http.get("/health/live").status_code == 200
+        finally:
+            server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+    for method, path in calls:
+        assert owner.ask(method, path).status_code == 200

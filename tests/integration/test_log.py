@@ -63,7 +63,9 @@ def test_topics_are_named_after_contract_major_view_and_instance() -> None:
     assert odd.isascii()
 
 
-def test_what_is_acknowledged_is_read_in_order_per_key(topic: str, topics: Topics, writer: Writer, readers: Readers) -> None:
+def test_what_is_acknowledged_is_read_in_order_per_key(
+    topic: str, topics: Topics, writer: Writer, readers: Readers
+) -> None:
     keys = [b"k%d" % (i % 100) for i in range(25_000)]
     values = [b"%d" % i for i in range(25_000)]
     positions = writer.append(topic, keys, values).wait(20)
@@ -91,7 +93,9 @@ def test_a_read_goes_on_where_the_last_one_ended(topic: str, topics: Topics, wri
     assert at == ends
 
 
-def test_new_records_of_another_partition_are_not_missed(topic: str, topics: Topics, writer: Writer, readers: Readers) -> None:
+def test_new_records_of_another_partition_are_not_missed(
+    topic: str, topics: Topics, writer: Writer, readers: Readers
+) -> None:
     """A consumer that stands where one partition goes on isn't taken for one that knows the other partition too."""
     writer.append(topic, [b"a"], [b"1"], partition=0).wait(20)
     assert len(readers.read({topic: [0, 0]}, topics.end_offsets([topic]), 10)) == 1
@@ -106,7 +110,9 @@ def test_a_read_never_passes_the_end_that_it_was_given(topic: str, writer: Write
     assert readers.read({topic: [5, 0]}, {topic: [10, 0]}, 100).offsets == [5, 6, 7, 8, 9]
 
 
-def test_headers_of_each_record_and_of_a_batchs_last(topic: str, topics: Topics, writer: Writer, readers: Readers) -> None:
+def test_headers_of_each_record_and_of_a_batchs_last(
+    topic: str, topics: Topics, writer: Writer, readers: Readers
+) -> None:
     writer.append(topic, [b"a", b"b"], [b"1", None], partition=0, last_headers=[("lgsp-source", b"0:2")]).wait(20)
     writer.append(topic, [b"c"], [b"3"], partition=0, headers=[[("lgsp-class", b"format")]]).wait(20)
     records = readers.read({topic: [0, 0]}, topics.end_offsets([topic]), 10, with_headers=True)

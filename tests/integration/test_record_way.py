@@ -180,7 +180,9 @@ def test_without_acknowledgement_the_same_records_come_again(bus: Running) -> No
     left = {r.key for r in again[4:]}
     assert {r.key for r in bus.pull_all(subscription, at_least=2, ack=False)} == left
     bus["reader"].ack(subscription, again[1].cursor)
-    assert {r.key for r in bus.pull_all(subscription, at_least=2, ack=False)} == left, "an acknowledgement never goes back"
+    assert {r.key for r in bus.pull_all(subscription, at_least=2, ack=False)} == left, (
+        "an acknowledgement never goes back"
+    )
     assert balanced(bus)[subscription]["delivered"] == 4
 
 
