@@ -15,7 +15,8 @@ from enum import StrEnum
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from registry.declaration import NAMED, PROBLEMS_MAX, Definition, type_name
+from registry.declaration import NAMED, PROBLEMS_MAX
+from registry.defaults import Definition, type_name
 from registry.errors import Problem, SchemaInvalid, Text
 from registry.schema import Schema
 

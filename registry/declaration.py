@@ -14,9 +14,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from registry.defaults import Defaults, Definition, as_declared, kind_en, kind_vi, type_name
 from registry.errors import Problem, Text
-
-Definition = Any  # a str, a list (union) or a dict, as Avro's JSON has it
 
 PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 NAMED = frozenset({"record", "error", "enum", "fixed"})
@@ -26,7 +25,6 @@ PROBLEMS_MAX = 100  # enough to mend by, small enough to send
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _ORDERS = ("ascending", "descending", "ignore")
-_RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
 _ABSENT = object()
 
 
@@ -48,20 +46,13 @@ def resolve(document: Any) -> Declaration:
     """Resolve a schema's JSON document; look into `problems` before using `definition`."""
     found = Declaration()
     found.definition = _type(found, document, "", "", 0)
-    checked = _Defaults(found.named)
+    checked = Defaults(found.named)
     for path, one in found._defaults:  # last, when the fields of recursive records are all known
         if (reason := checked.mismatch(one["default"], one["type"])) is not None:
             found.add(_join(path, "default"), "DEFAULT_TYPE", f"default: {reason.en}", f"giá trị mặc định: {reason.vi}")
         else:
-            one["default"] = _as_declared(one["default"], one["type"])
+            one["default"] = as_declared(one["default"], one["type"])
     return found
-
-
-def type_name(definition: Definition) -> str:
-    """ "union", a primitive's or complex type's name, or the full name of a reference."""
-    if isinstance(definition, list):
-        return "union"
-    return str(definition["type"]) if isinstance(definition, dict) else str(definition)
 
 
 def _type(found: Declaration, raw: Any, namespace: str, path: str, depth: int) -> Definition:
@@ -78,13 +69,13 @@ def _type(found: Declaration, raw: Any, namespace: str, path: str, depth: int) -
         found.add(
             path,
             "TYPE_EXPECTED",
-            f"expected a type (a name, an object or an array), found {_kind(raw)}",
-            f"cần một kiểu dữ liệu (tên, đối tượng hoặc mảng), gặp {_kind_vi(raw)}",
+            f"expected a type (a name, an object or an array), found {kind_en(raw)}",
+            f"cần một kiểu dữ liệu (tên, đối tượng hoặc mảng), gặp {kind_vi(raw)}",
         )
         return "null"
     kind = raw.get("type", _ABSENT)
     if not isinstance(kind, str):
-        what = ("nothing", "không có gì") if kind is _ABSENT else (_kind(kind), _kind_vi(kind))
+        what = ("nothing", "không có gì") if kind is _ABSENT else (kind_en(kind), kind_vi(kind))
         found.add(
             _join(path, "type"),
             "TYPE_EXPECTED",
@@ -340,100 +331,6 @@ def _decimal(found: Declaration, definition: dict[str, Any], path: str) -> None:
                 f"{size} bytes hold {digits} digits, not {precision}",
                 f"{size} byte chứa được {digits} chữ số, không phải {precision}",
             )
-
-
-@dataclass(slots=True)
-class _Defaults:
-    """Compares defaults with their types. The answers are kept, or nested unions would cost branches ** depth."""
-
-    named: dict[str, dict[str, Any]]
-    known: dict[tuple[int, int], Text | None] = field(default_factory=dict)
-
-    def mismatch(self, value: Any, definition: Definition) -> Text | None:
-        """Why `value` is no default of the type, None where it is one."""
-        definition = self.named.get(definition, definition) if isinstance(definition, str) else definition
-        place = (id(value), id(definition))
-        if place not in self.known:
-            union = isinstance(definition, list)
-            self.known[place] = self._union(value, definition) if union else self._one(value, definition)
-        return self.known[place]
-
-    def _union(self, value: Any, branches: list[Definition]) -> Text | None:
-        """Of any branch, as Avro 1.12 has it (before, of the first one)."""
-        if any(self.mismatch(value, branch) is None for branch in branches):
-            return None
-        return _found(value, "a value of one branch of the union", "giá trị thuộc một nhánh của kiểu hợp")
-
-    def _one(self, value: Any, definition: Definition) -> Text | None:
-        kind = type_name(definition)
-        if not _fits(value, kind, definition):
-            return _found(value, f"a value of type {kind}", f"giá trị kiểu {kind}")
-        if kind == "array":
-            parts = [(one, definition["items"], ("in the array", "trong mảng")) for one in value]
-        elif kind == "map":
-            parts = [(one, definition["values"], ("in the map", "trong ánh xạ")) for one in value.values()]
-        elif kind in ("record", "error"):
-            parts = []
-            for one in definition.get("fields", ()):
-                name = one["name"]
-                if name in value:
-                    parts.append((value[name], one["type"], (f'in the field "{name}"', f'trong trường "{name}"')))
-                elif "default" not in one:  # a field's own default is checked in its own place
-                    return Text(f'the field "{name}" is missing', f'thiếu trường "{name}"')
-        else:
-            return None
-        for inner, inner_type, (en, vi) in parts:
-            if (reason := self.mismatch(inner, inner_type)) is not None:
-                return Text(f"{en}, {reason.en}", f"{vi}, {reason.vi}")
-        return None
-
-
-def _fits(value: Any, kind: str, definition: Definition) -> bool:
-    """Whether the JSON value has the shape of the type, its parts aside."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    match kind:
-        case "null":
-            return value is None
-        case "boolean":
-            return isinstance(value, bool)
-        case "int" | "long":
-            low, high = _RANGES[kind]
-            return whole and low <= value <= high
-        case "float" | "double":
-            return whole or isinstance(value, float)
-        case "string":
-            return isinstance(value, str)
-        case "bytes":
-            return isinstance(value, str) and all(ord(one) < 256 for one in value)
-        case "fixed":
-            return isinstance(value, str) and len(value) == definition["size"] and all(ord(one) < 256 for one in value)
-        case "enum":
-            return value in definition.get("symbols", ())
-        case "array":
-            return isinstance(value, list)
-        case _:
-            return isinstance(value, dict)
-
-
-def _found(value: Any, expected_en: str, expected_vi: str) -> Text:
-    return Text(f"expected {expected_en}, found {_kind(value)}", f"cần {expected_vi}, gặp {_kind_vi(value)}")
-
-
-def _as_declared(value: Any, definition: Definition) -> Any:
-    """`0` as the default of a double is `0.0`: fastavro asks for it."""
-    if type_name(definition) in ("float", "double") and isinstance(value, int):
-        return float(value)
-    return value
-
-
-def _kind(value: Any) -> str:
-    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "text", list: "an array"}
-    return names.get(type(value), "an object")
-
-
-def _kind_vi(value: Any) -> str:
-    names = {type(None): "null", bool: "giá trị đúng/sai", int: "số", float: "số", str: "văn bản", list: "mảng"}
-    return names.get(type(value), "đối tượng")
 
 
 def _join(path: str, part: str) -> str:

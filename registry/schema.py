@@ -14,7 +14,8 @@ from typing import Any
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from registry.declaration import Definition, resolve
+from registry.declaration import resolve
+from registry.defaults import Definition
 from registry.errors import Problem, SchemaInvalid, Text
 
 SIZE_BYTES_MAX = 1_000_000  # 10,000 documented fields; librdkafka and Confluent's registry stop at about the same size
