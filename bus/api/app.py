@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,7 +23,6 @@ from bus.api import (
 )
 from bus.api.bell import Bell
 from bus.runtime import Runtime
-from monitoring.health import THREADS_MAX
 from monitoring.metrics import HTTP_REQUESTS, HTTP_SECONDS
 
 _ABOUT = """An inter-agency data bus: agencies publish records under a contract, others receive the part that they were
@@ -47,7 +45,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     )
     app.state.runtime = runtime
     app.state.bell = Bell()
-    app.state.probes = CapacityLimiter(THREADS_MAX)
+    app.state.probe = health.probe_of(runtime)
     errors.install(app)
     for noun in (
         token,

@@ -11,9 +11,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
-from bus.errors import InvalidRequest, LgspError, TooLarge, Unauthenticated
+from bus.errors import InvalidRequest, LgspError, StoreUnavailable, TooLarge, Unauthenticated
 from registry.errors import (
     BodyInvalid,
     BodyTooLarge,
@@ -119,6 +121,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RegistryError, _registry)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
+    for kind in (OperationalError, InterfaceError, PoolTimeout):
+        app.add_exception_handler(kind, _store)
     app.add_exception_handler(Exception, _unforeseen)
 
 
@@ -168,6 +172,13 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     return _answer(
         request, error.status_code, code, False, title.get(error.status_code, InvalidRequest.title), detail, (), headers
     )
+
+
+async def _store(request: Request, _error: Exception) -> JSONResponse:
+    """The database, where it was asked past `bus.store.engine.transaction` (the registry is, which knows nothing of
+    the bus)."""
+    detail = Text("the database does not answer; try again", "cơ sở dữ liệu không phản hồi; hãy thử lại")
+    return problem(request, StoreUnavailable(detail))
 
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:

@@ -10,10 +10,10 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from sqlalchemy import text
 
-from bus.api.runtime import Bus
+from bus.runtime import Runtime
 from bus.store.engine import transaction
 from monitoring import metrics
-from monitoring.health import probe
+from monitoring.health import Probe
 
 router = APIRouter(tags=["health"])
 
@@ -33,20 +33,26 @@ class Ready(BaseModel):
     checks: dict[str, Dependency]
 
 
+def probe_of(runtime: Runtime) -> Probe:
+    """The checks of what this process can't serve without."""
+
+    def database() -> None:
+        with transaction(runtime.engine) as connection:
+            connection.execute(text("SELECT 1"))
+
+    return Probe({"database": database, "kafka": lambda: runtime.topics.ping()})
+
+
 @router.get("/health/live", response_model=Live, summary="Is the process alive")
 async def live() -> Live:
     return Live()
 
 
 @router.get("/health/ready", response_model=Ready, responses={503: {"model": Ready}}, summary="Can it serve")
-async def ready(bus: Bus, request: Request) -> JSONResponse:
+async def ready(request: Request) -> JSONResponse:
     """503 while PostgreSQL or Kafka doesn't answer within 2 s."""
-
-    def database() -> None:
-        with transaction(bus.engine) as connection:
-            connection.execute(text("SELECT 1"))
-
-    found = await probe({"database": database, "kafka": bus.topics.ping}, request.app.state.probes)
+    probe: Probe = request.app.state.probe
+    found = await probe.ask()
     ok = all(one.ok for one in found.values())
     checks = {name: Dependency(ok=one.ok, took_ms=one.took_ms, detail=one.detail) for name, one in found.items()}
     answer = Ready(status="ready" if ok else "not_ready", checks=checks)
