@@ -78,11 +78,10 @@ class Spoiled:
 def spoil(rng: np.random.Generator, register: pl.DataFrame, share: float, today: date) -> Spoiled:
     """Make about `share` of the rows wrong, as many in each class; two rows each at least, none where `share` is 0.
 
-    The two rows of a duplicate have neighbouring ids, odd and even, so that every page of even size holds both.
     Raises ValueError where there are too few residents.
     """
     each = max(int(len(register) * share / len(ErrorClass)) // 2, 1) * 2 if share > 0 else 0
-    register, first, second = _bring_together(rng, register, each // 2)
+    first, second = _twins(rng, register, each // 2)
     free = np.ones(len(register), bool)
     free[first], free[second] = False, False
     order = rng.permutation(len(register))
@@ -103,32 +102,16 @@ def spoil(rng: np.random.Generator, register: pl.DataFrame, share: float, today:
     return Spoiled(spoiled, pl.concat(truth).sort("id"))
 
 
-def _bring_together(rng: np.random.Generator, register: pl.DataFrame, pairs: int) -> tuple[pl.DataFrame, Ints, Ints]:
-    """Even rows and the odd ones after them, each two of one sex and year, so that one number could be either's.
-
-    To get there, some people change rows with others; ids stay where they are.
-    """
+def _twins(rng: np.random.Generator, register: pl.DataFrame, pairs: int) -> tuple[Ints, Ints]:
+    """Rows of pairs of people of one sex and year of birth, so that the one's number could be the other's."""
     century_sex_year = register["identity_number"].str.slice(3, 3).cast(pl.Int64).to_numpy()
     alike = np.argsort(century_sex_year, kind="stable")
-    twins = np.flatnonzero(century_sex_year[alike[1:]] == century_sex_year[alike[:-1]])
-    rows = np.arange(len(register))
-    taken: set[int] = set()
-    first: list[int] = []
-    for place in rng.permutation(twins):
-        if len(first) == pairs:
-            break
-        one, other = int(alike[place]), int(alike[place + 1])
-        beside = one ^ 1
-        touched = {one, other, beside}
-        if beside >= len(rows) or taken & touched:
-            continue
-        taken |= touched
-        rows[beside], rows[other] = rows[other], rows[beside]
-        first.append(min(one, beside))
-    if len(first) < pairs:
+    places = np.arange(0, len(alike) - 1, 2)
+    places = places[century_sex_year[alike[places]] == century_sex_year[alike[places + 1]]]
+    if len(places) < pairs:
         raise ValueError(f"{len(register)} residents are too few for {pairs} duplicates")
-    even = np.sort(np.asarray(first, np.int64))
-    return register.select("id").hstack(register.drop("id")[rows]), even, even + 1
+    chosen = rng.permutation(places)[:pairs]
+    return alike[chosen], alike[chosen + 1]
 
 
 def _replaced(register: pl.DataFrame, rows: Ints, defect: Defect) -> pl.DataFrame:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -33,7 +34,7 @@ def run(
     keep: bool = False,
     screen: Screen | None = None,
 ) -> int:
-    """Tell the whole story; 0 when everything held, 1 when something didn't, 130 after Ctrl-C. Nothing is left running.
+    """Tell the whole story; 0 when everything held, 1 when something didn't, 130 after Ctrl-C or SIGTERM. Nothing is left running.
 
     `data` is a new or empty folder that stays; without it a temporary one goes, unless `keep`. Raises InvalidRequest for a
     folder that holds something and for too few or too many records, EmbeddedError and DownloadFailed where the machine isn't ready.
@@ -48,6 +49,7 @@ def run(
     facts: dict[str, Any] = {}
     began = time.monotonic()
     code, broken = 0, None
+    terminated = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends in order, as Ctrl-C does
     try:
         _tell(screen, facts, folder, records, seed)
     except PromiseBroken as failure:
@@ -57,7 +59,9 @@ def run(
         code, broken = 1, PromiseBroken(promise, refusal, "no refusal")
     except KeyboardInterrupt:
         code = INTERRUPTED
+        screen.broken(Text("stopped; nothing is left running", "đã dừng; không còn tiến trình nào chạy"), [])
     finally:
+        signal.signal(signal.SIGTERM, terminated)
         if not stays:
             shutil.rmtree(folder, ignore_errors=True)
     took = time.monotonic() - began
