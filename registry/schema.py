@@ -14,11 +14,13 @@ from typing import Any
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from registry.declaration import resolve
+from registry.declaration import DEPTH_MAX, resolve
 from registry.defaults import Definition
 from registry.errors import Problem, SchemaInvalid, Text
 
 SIZE_BYTES_MAX = 1_000_000  # 10,000 documented fields; librdkafka and Confluent's registry stop at about the same size
+
+JSON_DEPTH_MAX = 4 * DEPTH_MAX  # a type within a type takes three levels at most: the record, its fields, the field
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def _as_text(source: str | bytes | Mapping[str, Any] | Sequence[Any]) -> str:
 
 def _read_json(text: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        document = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         where_vi = f"dòng {error.lineno}, cột {error.colno}"
@@ -109,6 +111,18 @@ def _read_json(text: str) -> Any:
         ) from error
     except ValueError as error:
         raise _invalid([_problem("NOT_JSON", f"not JSON: {error}", f"không phải JSON: {error}")]) from error
+    if _deeper(document, JSON_DEPTH_MAX):
+        raise RecursionError
+    return document
+
+
+def _deeper(document: Any, levels: int) -> bool:
+    """Whether arrays and objects nest deeper; told by level, whatever the interpreter's recursion limit is."""
+    level = [document]
+    for _ in range(levels):
+        inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list)))
+        level = [one for each in inner for one in each]
+    return any(isinstance(one, (dict, list)) for one in level)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
