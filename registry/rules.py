@@ -52,7 +52,8 @@ class Rules:
             return pl.DataFrame(schema=FAILURES)
         scope, compiled = self._expressions(today)
         by_columns = [code for code, expression in compiled.items() if expression is not None]
-        answers = frame.select([_named(compiled[code], code) for code in by_columns]) if by_columns else pl.DataFrame()
+        # The first column makes an expression without any field as long as the frame.
+        answers = frame.select(pl.int_range(pl.len()).alias(""), *(_named(compiled[code], code) for code in by_columns))
         failures = []
         for order, rule in enumerate(self.rules):
             if rule.check is None:

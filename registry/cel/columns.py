@@ -143,7 +143,11 @@ class _Compiler:
                     f"không so sánh được kiểu {named(left.dtype)}",
                 ),
             )
-        return Typed(_COMPARE[operator](left.expr, right.expr), BOOL)
+        answer = _COMPARE[operator](left.expr, right.expr)
+        if left.dtype == DOUBLE:  # to Polars what is not a number equals itself and is the greatest; not to CEL
+            nan = left.expr.is_nan() | right.expr.is_nan()
+            answer = answer | nan if operator == "relation_ne" else answer & ~nan
+        return Typed(answer, BOOL)
 
     def addition(self, children: list[Any]) -> Typed:
         left, right = self.value(children[0].children[0]), self.value(children[1])

@@ -1,7 +1,7 @@
 """The functions that expressions may call, each in both forms side by side: over columns and over one value.
 
 CEL's own: size, matches (RE2), startsWith, endsWith, contains, int, double, string. From the strings extension: substring.
-Ours, for what registers of people and firms need: year, years_between, date, mst. A function of null, or of a value that it
+Ours, for what registers of people and firms need: year, years_between, date, is_date, mst. A function of null, or of a value that it
 isn't defined for, gives no answer.
 """
 
@@ -182,6 +182,11 @@ def _date(args: list[Typed]) -> Typed:
     return Typed(pl.when(shaped).then(text.str.to_date("%Y-%m-%d", strict=False)), DATE)
 
 
+def _is_date(args: list[Typed]) -> Typed:
+    _want("is_date", args, (STRING,))
+    return Typed(pl.when(args[0].expr.is_not_null()).then(_date(args).expr.is_not_null()), BOOL)
+
+
 _WEIGHTS = (31, 29, 23, 19, 17, 13, 7, 5, 3)
 
 
@@ -211,6 +216,7 @@ COLUMNS: dict[str, Callable[[list[Typed]], Typed]] = {
     "year": _year,
     "years_between": _years_between,
     "date": _date,
+    "is_date": _is_date,
     "mst": _mst,
 }
 ROW_ONLY = frozenset({"map", "filter", "exists_one", "timestamp", "duration", "getFullYear", "getMonth", "getDate"})
@@ -265,6 +271,14 @@ def _row_date(text: str) -> Any:
     return day(datetime.date.fromisoformat(str(text)))
 
 
+def _row_is_date(text: str) -> Any:
+    try:
+        _row_date(text)
+    except ValueError:
+        return celtypes.BoolType(False)
+    return celtypes.BoolType(True)
+
+
 def day(value: datetime.date) -> Any:
     """A date as cel-python knows it: midnight in UTC."""
     return celtypes.TimestampType(value.year, value.month, value.day, tzinfo=datetime.UTC)
@@ -279,7 +293,15 @@ def _row_matches(text: str, pattern: str) -> Any:
     return celtypes.BoolType(re2.search(str(pattern), str(text)) is not None)
 
 
+def _row_divide(left: Any, right: Any) -> Any:
+    """Nothing is divided by zero; cel-python would say infinity, whatever the sign."""
+    if not right:
+        raise ValueError
+    return left / right
+
+
 ROWS: dict[str, celpy.CELFunction] = {
+    "_/_": _one(_row_divide),
     "matches": _one(_row_matches),
     "startsWith": _one(lambda text, start: celtypes.BoolType(str(text).startswith(start))),
     "endsWith": _one(lambda text, end: celtypes.BoolType(str(text).endswith(end))),
@@ -291,5 +313,6 @@ ROWS: dict[str, celpy.CELFunction] = {
     "year": _one(_row_year),
     "years_between": _one(_row_years_between),
     "date": _one(_row_date),
+    "is_date": _one(_row_is_date),
     "mst": _one(_row_mst),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from registry.codec.frame import arrow_schema, fields_of, names_of, resolve, split_null
 from registry.contract import Contract
@@ -28,10 +29,10 @@ def parse_arrow(body: bytes, contract: Contract, limits: Limits | None = None) -
         raise body_invalid(
             "arrow", "not an Arrow stream, or cut short", "không phải luồng Arrow, hoặc bị cắt cụt"
         ) from error
-    return check_table(_fitted(table, contract), contract)
+    return check_table(_fitted(table, contract, limits), contract)
 
 
-def _fitted(table: pa.Table, contract: Contract) -> pa.Table:
+def _fitted(table: pa.Table, contract: Contract, limits: Limits) -> pa.Table:
     definition = contract.schema.definition
     wanted, names = arrow_schema(definition), names_of(definition)
     for name in table.column_names:
@@ -47,12 +48,31 @@ def _fitted(table: pa.Table, contract: Contract) -> pa.Table:
             columns.append(pa.nulls(table.num_rows, field.type))
             continue
         column = table.column(name)
+        _check_unpacked(column, name, limits)
         try:
             columns.append(column if column.type == field.type else column.cast(field.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        except pa.ArrowException as error:
             raise body_invalid(
                 "column",
                 f"column {name} is {column.type}, which does not fit {field.type}",
                 f"cột {name} có kiểu {column.type}, không khớp {field.type}",
             ) from error
     return pa.table(columns, schema=wanted)
+
+
+def _check_unpacked(column: pa.ChunkedArray, name: str, limits: Limits) -> None:
+    """A dictionary of one long text and a hundred thousand references to it would unpack to any size."""
+    longest = 0
+    if pa.types.is_dictionary(column.type):
+        texts = [
+            pc.cast(chunk.dictionary, pa.large_binary()) for chunk in column.chunks if _is_text(column.type.value_type)
+        ]
+        longest = max((pc.max(pc.binary_length(one)).as_py() or 0 for one in texts), default=0)
+    elif "dictionary<" in str(column.type):
+        longest = limits.unpacked_bytes_max  # inside lists not even the number of references is bounded
+    if longest * len(column) > limits.unpacked_bytes_max:
+        raise body_invalid("column", f"column {name} unpacks to too much", f"cột {name} giải nén ra quá lớn")
+
+
+def _is_text(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype))

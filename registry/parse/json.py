@@ -96,13 +96,13 @@ def _parse(lines: Sequence[bytes], contract: Contract, limits: Limits) -> Parsed
         for position, name in bad:
             number = index[len(index) - len(records) + position]
             rejected.setdefault(number, violation(number, key_of(lines[number]), name, "range"))
-    columns = [
-        pa.chunked_array(chunks, field.type)
-        for chunks, field in zip(zip(*parts, strict=True), shape.arrow, strict=True)
-    ]
-    table = pa.table(columns, schema=shape.arrow) if parts else shape.arrow.empty_table()
-    frame, places = frame_of(table), pl.Series("index", index, dtype=pl.UInt32)
+    frame = frame_of(_joined(parts, shape.arrow))
+    places = pl.Series("index", index, dtype=pl.UInt32)
     return settled(frame, places, lines, rejected, contract.key)
+
+
+def _joined(parts: list[list[pa.Array]], schema: pa.Schema) -> pa.Table:
+    return pa.concat_tables([schema.empty_table(), *(pa.table(columns, schema=schema) for columns in parts)])
 
 
 def _key_reader(key: str) -> Callable[[bytes], str | None]:
@@ -151,7 +151,7 @@ _PATTERNS: list[tuple[re.Pattern[str], ErrorClass, str, str, str]] = [
     (re.compile(r"timezone component"), ErrorClass.FORMAT, "timezone",
      "expected a time with its offset, e.g. 2025-07-01T08:00:00+07:00",
      "cần thời điểm kèm múi giờ, ví dụ 2025-07-01T08:00:00+07:00"),
-    (re.compile(r"encoded date"), ErrorClass.FORMAT, "date", "expected a date as 2025-07-01", "cần ngày dạng 2025-07-01"),
+    (re.compile(r"encoded date\b"), ErrorClass.FORMAT, "date", "expected a date as 2025-07-01", "cần ngày dạng 2025-07-01"),
     (re.compile(r"encoded (datetime|time)"), ErrorClass.FORMAT, "time",
      "expected a time in RFC 3339", "cần thời điểm theo RFC 3339"),
     (re.compile(r"base64|length"), ErrorClass.FORMAT, "bytes",

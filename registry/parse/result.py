@@ -18,6 +18,7 @@ class Limits:
 
     records_max: int = 100_000  # keeps one batch's columns under about 500 MB
     record_bytes_max: int = 900_000  # Kafka's own limit for a batch is 1 MiB
+    unpacked_bytes_max: int = 256 * 2**20  # of a compressed or dictionary-encoded body: four times the plain limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.registry.contracts import contract, custom, document, field, files, rule, view
 
 from registry.contract import Mask, load, load_folder, load_zip
 from registry.errors import ContractInvalid
+from tests.unit.registry.contracts import contract, custom, document, field, files, rule, view
 
 CONTRACTS = Path(__file__).parents[3] / "contracts"
 
@@ -56,6 +56,33 @@ def change(step: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
     return found
 
 
+Step = Callable[[dict[str, Any]], Any]
+
+
+def add_rule(*args: Any, **more: Any) -> Step:
+    return lambda d: custom(d, "rules")["value"].append(rule(*args, **more))
+
+
+def set_view(**changes: Any) -> Step:
+    return lambda d: custom(d, "views")["value"][0].update(changes)
+
+
+def add_view(*args: Any) -> Step:
+    return lambda d: custom(d, "views")["value"].append(view(*args))
+
+
+def set_field(index: int, **changes: Any) -> Step:
+    return lambda d: properties(d)[index].update(changes)
+
+
+def set_codes(value: Any) -> Step:
+    return lambda d: custom(d, "codeLists").update(value=value)
+
+
+def set_topic(value: Any) -> Step:
+    return lambda d: d["customProperties"].append({"property": "topic", "value": value})
+
+
 @pytest.mark.parametrize(
     ("code", "path", "step"),
     [
@@ -67,52 +94,53 @@ def change(step: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
         ("odcs.api_version", "apiVersion", lambda d: d.update(apiVersion="v2.2.2")),
         ("odcs.kind", "kind", lambda d: d.update(kind="Dataset")),
         ("odcs.invalid", "surprise", lambda d: d.update(surprise=1)),
-        ("odcs.unknown", "schema[0].properties[1].clasification", lambda d: properties(d)[1].update(clasification="x")),
+        ("odcs.unknown", "fields[1].clasification", set_field(1, clasification="x")),
         ("contract.one_object", "schema", lambda d: d.update(schema=[])),
-        ("contract.classification", "schema[0].properties[2].classification", lambda d: properties(d)[2].pop("classification")),
-        ("contract.classification", "schema[0].properties[2].classification", lambda d: properties(d)[2].update(classification="secret")),
-        ("contract.key", "schema[0].properties", lambda d: properties(d)[0].pop("primaryKey")),
-        ("contract.key", "schema[0].properties", lambda d: properties(d)[1].update(primaryKey=True)),
-        ("contract.key_nullable", "schema[0].properties[0].required", lambda d: properties(d)[0].update(required=False)),
-        ("contract.key_type", "schema[0].properties[0].logicalType", lambda d: properties(d)[0].update(logicalType="integer")),
-        ("contract.field_twice", "schema[0].properties[12].name", lambda d: properties(d).append(field("name"))),
-        ("contract.field_name", "schema[0].properties[1].name", lambda d: properties(d)[1].update(name="họ tên")),
-        ("contract.type", "schema[0].properties[1].logicalType", lambda d: properties(d)[1].update(logicalType="text")),
-        ("contract.physical_type", "schema[0].properties[4].physicalType", lambda d: properties(d)[4].update(physicalType="int8")),
-        ("contract.enum", "schema[0].properties[7].logicalTypeOptions.enum", lambda d: properties(d)[7].update(logicalTypeOptions={})),
-        ("contract.custom", "customProperties[3].property", lambda d: d["customProperties"].append({"property": "ruels", "value": []})),
-        ("view.name", "customProperties[2].value[4].name", lambda d: custom(d, "views")["value"].append(view("identity", ["id"]))),
-        ("contract.unknown_field", "customProperties[2].value[0].fields[2]", lambda d: custom(d, "views")["value"][0]["fields"].append("phone")),
-        ("view.fields", "customProperties[2].value[0]", lambda d: custom(d, "views")["value"][0].pop("fields")),
-        ("view.mask", "customProperties[2].value[0].fields[0].mask", lambda d: custom(d, "views")["value"][0].update(fields=[{"name": "id", "mask": "blur"}])),
-        ("view.mask_type", "customProperties[2].value[0].fields[0].mask", lambda d: custom(d, "views")["value"][0].update(fields=[{"name": "rank", "mask": "hash"}])),
-        ("view.identifying", "customProperties[2].value[0].fields[0]", lambda d: custom(d, "views")["value"][0].update(fields=["id"], deidentified=True)),
-        ("view.full", "customProperties[2].value[4]", lambda d: custom(d, "views")["value"].append(view("full", ["id"]))),
-        ("filter.reader", "customProperties[2].value[0].filter", lambda d: custom(d, "views")["value"][0].update(filter="reader.communes == ['1']")),
-        ("filter.reader", "customProperties[2].value[0].filter", lambda d: custom(d, "views")["value"][0].update(filter="record.commune in reader.a || record.alive")),
-        ("filter.reader", "customProperties[2].value[0].filter", lambda d: custom(d, "views")["value"][0].update(filter="record.id in reader.a && record.name in reader.b")),
-        ("filter.unknown_field", "customProperties[2].value[0].filter", lambda d: custom(d, "views")["value"][0].update(filter="record.ward in reader.wards")),
-        ("filter.type", "customProperties[2].value[0].filter", lambda d: custom(d, "views")["value"][0].update(filter="record.rank in reader.ranks")),
-        ("contract.unknown_field", "customProperties[1].value[1].path", lambda d: custom(d, "rules")["value"].append(rule("a", "format", "phone", "true"))),
-        ("contract.unknown_field", "customProperties[1].value[1].check", lambda d: custom(d, "rules")["value"].append(rule("a", "format", "name", "record.phone == ''"))),
-        ("rule.unknown_code_list", "customProperties[1].value[1].check", lambda d: custom(d, "rules")["value"].append(rule("a", "reference", "name", "record.name in codes.wards"))),
-        ("rule.type", "customProperties[1].value[1].check", lambda d: custom(d, "rules")["value"].append(rule("a", "format", "name", "record.name > 3"))),
-        ("rule.syntax", "customProperties[1].value[1].check", lambda d: custom(d, "rules")["value"].append(rule("a", "format", "name", "record.name = 3"))),
-        ("rule.too_deep", "customProperties[1].value[1].check", lambda d: custom(d, "rules")["value"].append(rule("a", "format", "name", "(" * 900 + "true" + ")" * 900))),
-        ("rule.unknown_function", "customProperties[1].value[1].check", lambda d: custom(d, "rules")["value"].append(rule("a", "format", "name", "exec(record.name)"))),
-        ("rule.class", "customProperties[1].value[1].class", lambda d: custom(d, "rules")["value"].append(rule("a", "wrong", "name", "true"))),
-        ("rule.code", "customProperties[1].value[1].code", lambda d: custom(d, "rules")["value"].append(rule("name.empty", "format", "name", "true"))),
-        ("rule.check", "customProperties[1].value[1]", lambda d: custom(d, "rules")["value"].append(rule("a", "format", "name"))),
-        ("codes.file", "customProperties[0].value[0].file", lambda d: custom(d, "codeLists").update(value=[{"name": "communes", "file": "no.csv"}])),
-        ("codes.name", "customProperties[0].value[1].name", lambda d: custom(d, "codeLists")["value"].append({"name": "communes", "codes": ["1"]})),
-        ("codes.code", "customProperties[0].value[0].codes[0]", lambda d: custom(d, "codeLists").update(value=[{"name": "communes", "codes": [18073]}])),
-        ("topic.cleanup", "customProperties[3].value.cleanup", lambda d: d["customProperties"].append({"property": "topic", "value": {"cleanup": "never"}})),
-        ("topic.retention", "customProperties[3].value", lambda d: d["customProperties"].append({"property": "topic", "value": {"cleanup": "delete"}})),
+        ("contract.classification", "fields[2].classification", lambda d: properties(d)[2].pop("classification")),
+        ("contract.classification", "fields[2].classification", set_field(2, classification="secret")),
+        ("contract.key", "fields", lambda d: properties(d)[0].pop("primaryKey")),
+        ("contract.key", "fields", set_field(1, primaryKey=True)),
+        ("contract.key_nullable", "fields[0].required", set_field(0, required=False)),
+        ("contract.key_type", "fields[0].logicalType", set_field(0, logicalType="integer")),
+        ("contract.field_twice", "fields[12].name", lambda d: properties(d).append(field("name"))),
+        ("contract.field_name", "fields[1].name", set_field(1, name="họ tên")),
+        ("contract.type", "fields[1].logicalType", set_field(1, logicalType="text")),
+        ("contract.physical_type", "fields[4].physicalType", set_field(4, physicalType="int8")),
+        ("contract.enum", "fields[7].logicalTypeOptions.enum", set_field(7, logicalTypeOptions={})),
+        ("contract.custom", "cp[3].property", lambda d: d["customProperties"].append({"property": "ruels", "value": []})),
+        ("view.name", "cp[2].value[4].name", add_view("identity", ["id"])),
+        ("contract.unknown_field", "cp[2].value[0].fields[2]", lambda d: custom(d, "views")["value"][0]["fields"].append("phone")),
+        ("view.fields", "cp[2].value[0]", lambda d: custom(d, "views")["value"][0].pop("fields")),
+        ("view.mask", "cp[2].value[0].fields[0].mask", set_view(fields=[{"name": "id", "mask": "blur"}])),
+        ("view.mask_type", "cp[2].value[0].fields[0].mask", set_view(fields=[{"name": "rank", "mask": "hash"}])),
+        ("view.identifying", "cp[2].value[0].fields[0]", set_view(fields=["id"], deidentified=True)),
+        ("view.full", "cp[2].value[4]", add_view("full", ["id"])),
+        ("filter.reader", "cp[2].value[0].filter", set_view(filter="reader.communes == ['1']")),
+        ("filter.reader", "cp[2].value[0].filter", set_view(filter="record.commune in reader.a || record.alive")),
+        ("filter.reader", "cp[2].value[0].filter", set_view(filter="record.id in reader.a && record.name in reader.b")),
+        ("filter.unknown_field", "cp[2].value[0].filter", set_view(filter="record.ward in reader.wards")),
+        ("filter.type", "cp[2].value[0].filter", set_view(filter="record.rank in reader.ranks")),
+        ("contract.unknown_field", "cp[1].value[1].path", add_rule("a", "format", "phone", "true")),
+        ("contract.unknown_field", "cp[1].value[1].check", add_rule("a", "format", "name", "record.phone == ''")),
+        ("rule.unknown_code_list", "cp[1].value[1].check", add_rule("a", "reference", "name", "record.name in codes.wards")),
+        ("rule.type", "cp[1].value[1].check", add_rule("a", "format", "name", "record.name > 3")),
+        ("rule.syntax", "cp[1].value[1].check", add_rule("a", "format", "name", "record.name = 3")),
+        ("rule.too_deep", "cp[1].value[1].check", add_rule("a", "format", "name", "(" * 900 + "true" + ")" * 900)),
+        ("rule.unknown_function", "cp[1].value[1].check", add_rule("a", "format", "name", "exec(record.name)")),
+        ("rule.class", "cp[1].value[1].class", add_rule("a", "wrong", "name", "true")),
+        ("rule.code", "cp[1].value[1].code", add_rule("name.empty", "format", "name", "true")),
+        ("rule.check", "cp[1].value[1]", add_rule("a", "format", "name")),
+        ("codes.file", "cp[0].value[0].file", set_codes([{"name": "communes", "file": "no.csv"}])),
+        ("codes.name", "cp[0].value[1].name", lambda d: custom(d, "codeLists")["value"].append({"name": "communes", "codes": ["1"]})),
+        ("codes.code", "cp[0].value[0].codes[0]", set_codes([{"name": "communes", "codes": [18073]}])),
+        ("topic.cleanup", "cp[3].value.cleanup", set_topic({"cleanup": "never"})),
+        ("topic.retention", "cp[3].value", set_topic({"cleanup": "delete"})),
     ],
 )  # fmt: skip
 def test_each_thing_that_is_wrong_is_named_with_its_path(code: str, path: str, step: Callable[[Any], Any]) -> None:
     found = problems_of(change(step))
-    assert found.get(code) == path, found
+    full = path.replace("cp[", "customProperties[")
+    assert found.get(code) == (full.replace("fields", "schema[0].properties", 1) if path.startswith("fields") else full)
 
 
 def test_all_problems_come_at_once_and_with_their_lines() -> None:
