@@ -13,7 +13,16 @@ from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text as Styled
 
@@ -74,11 +83,13 @@ class Screen:
         self.console.print(Padding(table, (0, 0, 0, 4)))
 
     @contextmanager
-    def bar(self, text: Text, total: int | None = None) -> Iterator[Advance]:
+    def bar(self, text: Text, total: int | None = None, *, in_bytes: bool = False) -> Iterator[Advance]:
         """A bar while something takes long; what is yielded is told how far it is."""
-        columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24)]
-        counting = [MofNCompleteColumn(), TimeElapsedColumn()] if total is not None else [TimeElapsedColumn()]
-        with Progress(*columns, *counting, console=self.console, transient=True, disable=not self._lively) as progress:
+        columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=16)]
+        if total is not None:
+            columns.append(DownloadColumn() if in_bytes else MofNCompleteColumn())
+        columns.append(TimeElapsedColumn())
+        with Progress(*columns, console=self.console, transient=True, disable=not self._lively) as progress:
             task = progress.add_task(f"  {escape(text.vi)} · {escape(text.en)}", total=total)
             last = time.monotonic()
 

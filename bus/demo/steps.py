@@ -54,7 +54,7 @@ def start(screen: Screen, stack: ExitStack, folder: Path, records: int, seed: in
     police_name = Text("Hà Tĩnh Provincial Police", "Công an tỉnh Hà Tĩnh")
     justice_name = Text("Hà Tĩnh Department of Justice", "Sở Tư pháp tỉnh Hà Tĩnh")
     operator_name = Text("Department of Science and Technology", "Sở Khoa học và Công nghệ tỉnh Hà Tĩnh")
-    with screen.bar(Text("Kafka, fetched once", "tải Kafka, một lần"), 0) as advance:
+    with screen.bar(Text("Kafka, fetched once", "tải Kafka, một lần"), 0, in_bytes=True) as advance:
         jars.ensure(Settings().cache, lambda done, total, _name: advance(done, total))
     began = time.monotonic()
     with (
