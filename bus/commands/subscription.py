@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,8 +20,10 @@ Id = Annotated[str, typer.Argument(metavar="SUBSCRIPTION", help="Id of the subsc
 Reason = Annotated[str, typer.Option("--reason", help="Why; the other agency reads it.")]
 PerhapsReason = Annotated[str | None, typer.Option("--reason", help="Why; the other agency reads it.")]
 Expires = Annotated[
-    str, typer.Option("--expires-at", metavar="TIME", help="When the grant ends, e.g. 2027-01-01T00:00:00+07:00.")
+    str | None,
+    typer.Option("--expires-at", metavar="TIME", help="When the grant ends, e.g. 2027-01-01T00:00:00+07:00."),
 ]
+Days = Annotated[int | None, typer.Option("--days", min=1, help="Or: after so many days.")]
 
 COLUMNS = (
     Column("id", Text("Subscription", "Đăng ký khai thác")),
@@ -48,7 +51,8 @@ def request(
     legal_basis: Annotated[
         str, typer.Option("--legal-basis", metavar="ID", help="What it rests on (lgsp legal-basis list).")
     ],
-    expires_at: Expires,
+    expires_at: Expires = None,
+    days: Days = None,
     start: Annotated[
         str, typer.Option("--from", help="earliest: everything that holds now, then changes; latest; or a time.")
     ] = "earliest",
@@ -58,13 +62,14 @@ def request(
     as_json: Json = False,
 ) -> None:
     """Ask for a view of a contract (subscriber). The contract's owner decides."""
+    ends = _ends(expires_at, days)
     with connect(url, who, as_json) as bus:
         asked = bus.request_subscription(
             contract,
             view,
             purpose=purpose,
             legal_basis=legal_basis,
-            expires_at=expires_at,
+            expires_at=ends,
             start=start,
             procedure=procedure,
         )
@@ -133,15 +138,24 @@ def resume(id: Id, url: Url = URL, who: As = None, as_json: Json = False) -> Non
 
 
 @app.command()
-def renew(id: Id, expires_at: Expires, url: Url = URL, who: As = None, as_json: Json = False) -> None:
+def renew(
+    id: Id, expires_at: Expires = None, days: Days = None, url: Url = URL, who: As = None, as_json: Json = False
+) -> None:
     """Give a grant a later end."""
-    _decide(id, "renew", {"expires_at": expires_at}, url, who, as_json)
+    _decide(id, "renew", {"expires_at": _ends(expires_at, days)}, url, who, as_json)
 
 
 @app.command()
 def revoke(id: Id, reason: PerhapsReason = None, url: Url = URL, who: As = None, as_json: Json = False) -> None:
     """End a grant for good."""
     _decide(id, "revoke", {"reason": reason} if reason else {}, url, who, as_json)
+
+
+def _ends(expires_at: str | None, days: int | None) -> str:
+    """The end of a grant as the bus wants it, from the one of the two that was given."""
+    if (expires_at is None) == (days is None):
+        raise typer.BadParameter("give one of them / cần đúng một trong hai", param_hint="--expires-at, --days")
+    return expires_at or (datetime.now(UTC) + timedelta(days=days or 0)).isoformat(timespec="seconds")
 
 
 def _decide(id: str, action: Any, body: dict[str, str], url: str, who: Path | None, as_json: bool) -> None:

@@ -107,7 +107,7 @@ def subscribe(shell: Shell, view: str) -> str:
     )  # fmt: skip
     asked = shell.facts(
         "subscription", "request", CONTRACT, view, "--purpose", "Xác minh nhân thân", "--legal-basis", basis["id"],
-        "--expires-at", "2099-01-01T00:00:00+07:00", who="subscriber",
+        "--days", "30", who="subscriber",
     )  # fmt: skip
     assert shell.facts("subscription", "approve", asked["id"], who="owner")["state"] == "active"
     return str(asked["id"])
@@ -157,8 +157,23 @@ def test_a_big_file_goes_in_batches_and_comes_out_whole(shell: Shell) -> None:
         keys = {json.loads(line)["key"] for line in out.read_bytes().splitlines()}
         assert pulled["out"] == out.name
     assert len([key for key in keys if key >= "042190100000"]) == 12_000
-    again = shell.facts("publish", CONTRACT, file.name, who="publisher")
-    assert (again["accepted"], again["duplicates"]) == (0, 12_000)
+
+
+def test_a_file_published_again_is_no_second_event(shell: Shell) -> None:
+    subscription = subscribe(shell, "identity")
+    file = shell.folder / "twice.ndjson"
+    file.write_bytes(lines(*(resident(number) for number in range(600_000, 600_050))))
+    shell.facts("publish", CONTRACT, file.name, who="publisher")
+    shell.facts("publish", CONTRACT, file.name, who="publisher")
+    keys: list[str] = []
+    account: dict[str, Any] = {}
+    deadline = time.monotonic() + 60
+    while account.get("pending") != 0 and time.monotonic() < deadline:
+        keys += [one["key"] for one in shell.facts("pull", subscription, "--all", "--ack", who="subscriber")["items"]]
+        accounts = shell.facts("audit", "account", CONTRACT, who="owner")
+        (account,) = (one for one in accounts if one["subscription"] == subscription)
+    assert len([key for key in keys if key >= "042190600000"]) == 50
+    assert account["duplicate"] >= 50
 
 
 def test_a_dry_run_stores_nothing_and_a_deletion_is_delivered(shell: Shell) -> None:
