@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Engine, any_, exists, func, insert, literal, select, update
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Engine, insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.types import Text as SqlText
 
 from bus.audit import journal
 from bus.catalogue import ActiveContract
 from bus.doorcache import Claim, DoorCache
 from bus.errors import Conflict, Problem, Text, UnsupportedMediaType
+from bus.letters import append_letters, close_corrected, index_letters
 from bus.log.keytable import digests, key_hashes
-from bus.log.writer import Append, Header, Writer
-from bus.model import Actor, Clock, Op, QuarantineState, Receipt, Rejection
+from bus.log.writer import Append, Writer
+from bus.model import Actor, Clock, Op, Receipt, Rejection
 from bus.settings import Settings
 from bus.store.engine import transaction
-from bus.store.tables import quarantine, receipts
+from bus.store.tables import receipts
 from monitoring import metrics
 from registry.codec import framing
 from registry.errors import ErrorClass
@@ -86,17 +84,24 @@ def publish(door: Door, actor: Actor, active: ActiveContract, batch: Batch) -> R
         return Receipt("", len(keys), 0, tuple(rejections))
     receipt_id = f"rcp_{secrets.token_hex(12)}"
     append, claim, duplicates = _append(door, active, keys, values)
-    letters = _append_letters(door, actor, active, batch, parsed, rejections, receipt_id)
+    letters = append_letters(
+        door.writer,
+        active,
+        rejections,
+        parsed.originals,
+        publisher=actor.client_id,
+        receipt=receipt_id,
+        op=batch.op,
+    )
     positions = append.wait(door.writer.timeout_s)
-    dead = letters.wait(door.writer.timeout_s)
+    letters.wait(door.writer.timeout_s)
     if claim is not None and door.caches is not None:
         door.caches[active.data_topic].settle(claim)
     receipt = Receipt(receipt_id, len(keys) - duplicates, duplicates, tuple(rejections))
     try:
-        _record(door, actor, active, batch, receipt, keys, positions, dead)
-    except (
-        IntegrityError
-    ):  # the same idempotency key at the same moment; the records it repeated are silent for subscribers
+        _record(door, actor, active, batch, receipt, keys, positions, letters.offsets)
+    except IntegrityError:
+        # The same idempotency key at the same moment; the records it repeated are silent for subscribers.
         if batch.idempotency_key and (earlier := _earlier_receipt(door, actor, active, batch)):
             return earlier
         raise
@@ -205,37 +210,6 @@ def _append(
     return append, claim, len(keys) - len(fresh)
 
 
-def _append_letters(
-    door: Door,
-    actor: Actor,
-    active: ActiveContract,
-    batch: Batch,
-    parsed: Parsed,
-    rejections: Sequence[Rejection],
-    receipt_id: str,
-) -> Append:
-    headers: list[list[Header]] = [
-        [
-            ("lgsp-class", r.error_class.encode()),
-            ("lgsp-code", r.code.encode()),
-            ("lgsp-path", r.path.encode()),
-            ("lgsp-message", r.message.en.encode()),
-            ("lgsp-message-vi", r.message.vi.encode()),
-            ("lgsp-publisher", actor.client_id.encode()),
-            ("lgsp-receipt", receipt_id.encode()),
-            ("lgsp-op", batch.op.encode()),
-        ]
-        for r in rejections
-    ]
-    return door.writer.append(
-        active.dlq_topic,
-        [None if r.key is None else r.key.encode() for r in rejections],
-        [parsed.originals[r.index] for r in rejections],
-        partition=0,
-        headers=headers,
-    )
-
-
 def _record(
     door: Door,
     actor: Actor,
@@ -244,7 +218,7 @@ def _record(
     receipt: Receipt,
     keys: list[bytes],
     positions: dict[int, list[int]],
-    dead: dict[int, list[int]],
+    letters: list[int],
 ) -> None:
     contract, major = active.contract.id, active.contract.major
     with transaction(door.engine) as connection:
@@ -263,16 +237,8 @@ def _record(
                 positions={str(p): span for p, span in positions.items()},
             )
         )
-        if receipt.rejected:
-            first = dead[0][0]
-            connection.execute(
-                insert(quarantine),
-                [
-                    letter_row(contract, major, first + i, r, actor.client_id, receipt.id)
-                    for i, r in enumerate(receipt.rejected)
-                ],
-            )
-        _close_corrected(connection, active, keys, actor)
+        index_letters(connection, active, receipt.rejected, letters, publisher=actor.client_id, receipt=receipt.id)
+        close_corrected(connection, active, keys, actor)
         journal.record(
             connection,
             actor,
@@ -290,27 +256,6 @@ def _record(
         )
 
 
-def letter_row(
-    contract: str, major: int, offset: int, rejection: Rejection, client: str, receipt: str
-) -> dict[str, Any]:
-    """The index entry of one record in the dead-letter topic."""
-    return {
-        "contract": contract,
-        "major": major,
-        "partition": 0,
-        "offset": offset,
-        "key": rejection.key,
-        "error_class": rejection.error_class,
-        "path": rejection.path,
-        "code": rejection.code,
-        "message_en": rejection.message.en,
-        "message_vi": rejection.message.vi,
-        "client": client,
-        "receipt": receipt,
-        "state": QuarantineState.OPEN,
-    }
-
-
 def _row(rejection: Rejection) -> dict[str, Any]:
     return {
         "index": rejection.index,
@@ -321,22 +266,6 @@ def _row(rejection: Rejection) -> dict[str, Any]:
         "en": rejection.message.en,
         "vi": rejection.message.vi,
     }
-
-
-def _close_corrected(connection: Connection, active: ActiveContract, keys: list[bytes], actor: Actor) -> None:
-    """A valid record of a quarantined key is its correction at the source."""
-    mine = (
-        (quarantine.c.contract == active.contract.id)
-        & (quarantine.c.major == active.contract.major)
-        & (quarantine.c.state == QuarantineState.OPEN)
-    )
-    if not keys or not connection.scalar(select(exists().where(mine))):
-        return
-    connection.execute(
-        update(quarantine)
-        .where(mine, quarantine.c.key == any_(literal([k.decode() for k in keys], ARRAY(SqlText))))
-        .values(state=QuarantineState.CORRECTED, closed_by=actor.client_id, closed_at=func.now())
-    )
 
 
 def _count(active: ActiveContract, receipt: Receipt) -> None:

@@ -13,6 +13,7 @@ from bus.catalogue import Catalogue
 from bus.control.tokens import Tokens
 from bus.deliver import Counter
 from bus.errors import LgspError, Text
+from bus.letters import reconcile, settled_before
 from bus.log.connection import KafkaConnection
 from bus.log.reader import Readers
 from bus.log.topics import Topics
@@ -172,7 +173,13 @@ class Workers:
     def _work(self, contract: str) -> None:
         while not self._stop.is_set():
             try:
+                self._reconcile(contract)
                 materialise(self._runtime.plant, contract, self._changed[contract], self._stop)
             except (LgspError, RegistryError) as error:
                 logger.warning("views of %s: %s; beginning anew from what is stored", contract, error)
                 self._stop.wait(RESTART_S)
+
+    def _reconcile(self, contract: str) -> None:
+        runtime = self._runtime
+        before = settled_before(runtime.clock(), runtime.settings.produce_timeout_s)
+        reconcile(runtime.engine, runtime.topics, runtime.readers, runtime.catalogue.active(contract), before)

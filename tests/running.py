@@ -132,7 +132,7 @@ def contract_zip(contract: str, folder: Path = RESIDENT, version: str | None = N
 
 
 @contextmanager
-def running_bus(kafka: KafkaAddress, dsn: str, **changed: Any) -> Iterator[Running]:
+def running_bus(kafka: KafkaAddress, dsn: str, *, workers: bool = True, **changed: Any) -> Iterator[Running]:
     """The whole bus on loopback ports: API, registry, view workers."""
     port, registry_port = free_port(), free_port()
     settings = Settings().model_copy(
@@ -148,7 +148,7 @@ def running_bus(kafka: KafkaAddress, dsn: str, **changed: Any) -> Iterator[Runni
     )
     clock = MovableClock()
     runtime = build(settings, only_door=True, clock=clock)
-    workers = Workers(runtime)
+    crew = Workers(runtime)
     app = create_app(runtime)
     runtime.listener.on(APPENDED, app.state.bell.ring)
     runtime.listener.on(GRANTS, lambda _: app.state.bell.ring())
@@ -156,7 +156,8 @@ def running_bus(kafka: KafkaAddress, dsn: str, **changed: Any) -> Iterator[Runni
     servers = [_Quiet(uvicorn.Config(a, port=p, log_config=None)) for a, p in ((app, port), (registry, registry_port))]
     thread = threading.Thread(target=lambda: asyncio.run(_serve(servers)))
     runtime.listener.start()
-    workers.start()
+    if workers:
+        crew.start()
     thread.start()
     contract = f"test{uuid.uuid4().hex[:8]}/resident"
     bus = Running(runtime, clock, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{registry_port}", contract)
@@ -168,7 +169,7 @@ def running_bus(kafka: KafkaAddress, dsn: str, **changed: Any) -> Iterator[Runni
         for server in servers:
             server.should_exit = True
         thread.join()
-        workers.close()
+        crew.close()
         for client in bus.clients.values():
             client.close()
         runtime.close()

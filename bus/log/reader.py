@@ -52,18 +52,12 @@ class Records:
         """The records before the given offset of their partition."""
         kept = [i for i, (p, o) in enumerate(zip(self.partitions, self.offsets, strict=True)) if o < until[p]]
         return Records(
-            *(
-                [column[i] for i in kept] if column else []
-                for column in (
-                    self.topics,
-                    self.partitions,
-                    self.offsets,
-                    self.timestamps,
-                    self.keys,
-                    self.values,
-                    self.headers,
-                )
-            )
+            topics=[self.topics[i] for i in kept],
+            partitions=[self.partitions[i] for i in kept],
+            offsets=[self.offsets[i] for i in kept],
+            timestamps=[self.timestamps[i] for i in kept],
+            keys=[self.keys[i] for i in kept],
+            values=[self.values[i] for i in kept],
         )
 
 

@@ -30,6 +30,8 @@ class Append:
 
     expected: int
     positions: dict[int, list[int]] = field(default_factory=dict)
+    offsets: list[int] = field(default_factory=list)  # of each record, where each has headers of its own
+    each: bool = False
     error: KafkaError | None = None
     _done: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -41,6 +43,8 @@ class Append:
                 self.error = error
             else:
                 partition, offset = message.partition(), message.offset()
+                if self.each:
+                    self.offsets.append(offset)
                 span = self.positions.get(partition)
                 if span is None:
                     self.positions[partition] = [offset, offset + 1]
@@ -111,7 +115,7 @@ class Writer:
         Without `partition` the key decides. `headers` are one list a record; `last_headers` go on the last record alone, which
         says once per batch what would cost a third of the speed on each. Raises LogUnavailable when the queue stays full.
         """
-        append = Append(len(keys))
+        append = Append(len(keys), each=headers is not None)
         with self._lock:
             self._renew_if_fatal()
             for begin in range(0, len(keys), PIECE_RECORDS):
