@@ -58,7 +58,7 @@ def start(screen: Screen, stack: ExitStack, folder: Path, records: int, seed: in
         jars.ensure(Settings().cache, lambda done, total, _name: advance(done, total))
     began = time.monotonic()
     with (
-        screen.bar(Text("a bus and two agencies' databases", "trục dữ liệu và cơ sở dữ liệu của hai cơ quan")),
+        screen.bar(Text("a bus and databases", "trục dữ liệu và cơ sở dữ liệu")),
         ThreadPoolExecutor(2) as pool,
     ):
         agencies = [
