@@ -1,4 +1,4 @@
-"""A data contract: an ODCS document with its Avro schema, read, linted and frozen. The nouns of rules and views are here too.
+"""A data contract: an ODCS document with its Avro schema, read, linted and frozen. Its nouns can be imported from here.
 
 Not here: storing contracts, deciding on them (bus.control), applying them (registry.rules, registry.view).
 """
@@ -16,9 +16,9 @@ from typing import Any
 from registry import document as yaml_document
 from registry import odcs, terms
 from registry.codec.frame import frame_schema
+from registry.definitions import Code, CodeList, Mask, Rule, TopicPolicy, ViewDefinition, ViewField
 from registry.errors import ContractInvalid, Problem, SchemaInvalid, Text
 from registry.schema import Schema, parse
-from registry.terms import Code, CodeList, Mask, Rule, TopicPolicy, ViewDefinition, ViewField
 
 __all__ = [
     "Code", "CodeList", "Contract", "Field", "Mask", "Rule", "TopicPolicy", "ViewDefinition", "ViewField",

@@ -34,6 +34,14 @@ def split(tree: cel.Tree, scope: cel.Scope) -> Filter:
     conditions: list[cel.Tree] = []
     readers: list[tuple[str, str]] = []
     for part in _conjuncts(tree):
+        if paths(part, "codes") or paths(part, "today"):
+            raise cel.CelInvalid(
+                "day",
+                Text(
+                    "a filter's answer may not change with the day: codes and today are for rules",
+                    "kết quả của bộ lọc không được thay đổi theo ngày: codes và today chỉ dùng cho quy tắc",
+                ),
+            )
         if not paths(part, "reader"):
             if cel.compile_columns(part, scope) is None:
                 raise cel.CelInvalid(

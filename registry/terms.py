@@ -11,88 +11,19 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import polars as pl
 
 from registry import cel
+from registry.definitions import FULL, Code, CodeList, Mask, Rule, TopicPolicy, ViewDefinition, ViewField
 from registry.document import Document
 from registry.errors import ErrorClass, Problem, Text
+from registry.filter import split
 
 CODES_MAX = 100_000
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 RULE_CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*", re.ASCII)
-
-
-class Mask(StrEnum):
-    """What a view may let through of a field instead of its value."""
-
-    YEAR = "year"  # of a date, or of an ISO string with reduced precision: an int
-    HASH = "hash"  # keyed, one key per view: equal values stay equal within it, and say nothing outside
-    PREFIX = "prefix"  # the first `length` characters
-
-
-@dataclass(frozen=True)
-class Code:
-    code: str
-    name: str
-    valid_from: datetime.date | None = None
-    valid_to: datetime.date | None = None
-    replaced_by: str | None = None
-
-
-@dataclass(frozen=True)
-class CodeList:
-    name: str
-    entries: tuple[Code, ...]
-
-    def valid_at(self, day: datetime.date) -> tuple[str, ...]:
-        """The codes in force on that day; both bounds belong to it."""
-        return tuple(
-            entry.code for entry in self.entries if (entry.valid_from or day) <= day <= (entry.valid_to or day)
-        )
-
-
-@dataclass(frozen=True)
-class Rule:
-    """`check` is CEL that is false for a wrong record; None where the rule is that keys are unique in a batch."""
-
-    code: str
-    error_class: ErrorClass
-    path: str
-    message: Text
-    check: str | None
-
-
-@dataclass(frozen=True)
-class ViewField:
-    """Field `name` of the view is `source` of the record (dotted), masked or as it is."""
-
-    name: str
-    source: str
-    mask: Mask | None = None
-    length: int = 0
-
-
-@dataclass(frozen=True)
-class ViewDefinition:
-    """`fields` None: the record as it is. `filter` is CEL over the record and at most one attribute of its reader."""
-
-    name: str
-    title: Text
-    fields: tuple[ViewField, ...] | None
-    filter: str | None = None
-    deidentified: bool = False
-
-
-@dataclass(frozen=True)
-class TopicPolicy:
-    """None: what the bus's settings say."""
-
-    partitions: int | None = None
-    cleanup: str = "compact"
-    retention_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +43,6 @@ class Terms:
     problems: list[Problem] = field(default_factory=list)
 
 
-FULL = ViewDefinition("full", Text("The whole record", "Toàn bộ bản ghi"), None)
 _NAMES = ("codeLists", "rules", "views", "topic", "title", "titleEn")
 
 
@@ -200,7 +130,7 @@ class _Reader:
             rows = one.get("codes")
             if "file" in one:
                 rows = self._csv(str(one["file"]), f"{at}.file")
-            entries = self._codes(rows or [], f"{at}.codes")
+            entries = self._codes(rows if isinstance(rows, list) else [], f"{at}.codes")
             if not entries:
                 self.wrong(at, "codes.empty", "the list has no codes", "danh mục không có mã nào")
             self.terms.code_lists[name] = CodeList(name, tuple(entries))
@@ -247,7 +177,7 @@ class _Reader:
                     f"{at}.code", "rule.code", "expected a new code, e.g. sex.agrees", "cần mã mới, ví dụ sex.agrees"
                 )
             seen.add(code)
-            if one["class"] not in {c.value for c in ErrorClass}:
+            if one["class"] not in [c.value for c in ErrorClass]:
                 self.wrong(f"{at}.class", "rule.class", f"expected one of {', '.join(ErrorClass)}")
                 continue
             if not has_path(self.frame, str(one["path"])):
@@ -286,8 +216,6 @@ class _Reader:
     # views
 
     def views(self, value: Any, path: str) -> None:
-        from registry.filter import split  # what a filter may say, with the same messages
-
         known = ("name", "title", "fields", "filter", "deidentified")
         for at, one in self.items(value, path, known, ("name", "title")):
             name = str(one["name"])
@@ -299,7 +227,7 @@ class _Reader:
                 tree = self.expression(str(one["filter"]), f"{at}.filter", "filter")
                 if tree is not None:
                     try:
-                        split(tree, cel.Scope(self.frame, {n: [""] for n in self.terms.code_lists}))
+                        split(tree, cel.Scope(self.frame))
                     except cel.CelInvalid as error:
                         self.wrong(f"{at}.filter", f"filter.{error.code}", error.message.en, error.message.vi)
             definition = ViewDefinition(
@@ -346,7 +274,7 @@ class _Reader:
                 self.unknown_field(at, source)
                 continue
             mask = one.get("mask")
-            if mask is not None and mask not in {m.value for m in Mask}:
+            if mask is not None and mask not in [m.value for m in Mask]:
                 self.wrong(f"{at}.mask", "view.mask", f"expected one of {', '.join(Mask)}")
                 continue
             length = one.get("length", 0)

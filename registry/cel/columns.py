@@ -11,7 +11,7 @@ import polars as pl
 from registry.cel import functions
 from registry.cel.functions import Typed
 from registry.cel.scope import CelInvalid, NotByColumns, Scope
-from registry.cel.tree import Tree, literal, path_of, unwrap
+from registry.cel.tree import DEPTH_BY_ROWS_MAX, Tree, depth, literal, path_of, too_deep, unwrap
 from registry.errors import Text
 
 INT, DOUBLE, STRING, BOOL = pl.Int64(), pl.Float64(), pl.String(), pl.Boolean()
@@ -26,6 +26,8 @@ def compile_columns(tree: Tree, scope: Scope) -> pl.Expr | None:
     try:
         value = _Compiler(scope).value(tree)
     except NotByColumns:
+        if depth(tree) > DEPTH_BY_ROWS_MAX:
+            raise too_deep() from None
         return None
     if value.dtype != BOOL:
         raise CelInvalid(

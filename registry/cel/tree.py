@@ -16,7 +16,10 @@ Tree = Any
 """lark.Tree, or a token."""
 
 TEXT_CHARS_MAX = 4_000  # a rule that needs more is several rules
-NESTING_MAX = 40
+DEPTH_MAX = (
+    250  # levels of the grammar's tree: some 15 for a comparison or a pair of parentheses, one for each further `&&`
+)
+DEPTH_BY_ROWS_MAX = 100  # cel-python takes six frames of Python's stack a level
 
 _environment = celpy.Environment()
 
@@ -31,19 +34,29 @@ def parse(text: str) -> Tree:
                 f"biểu thức có {len(text)} ký tự, tối đa {TEXT_CHARS_MAX}",
             ),
         )
-    nesting = deepest = 0
-    for char in text:
-        nesting += (char in "([{") - (char in ")]}")
-        deepest = max(deepest, nesting)
-    if deepest > NESTING_MAX or text.count("?") > NESTING_MAX or text.count("!") > NESTING_MAX:
-        raise CelInvalid("too_deep", Text("the expression is nested too deeply", "biểu thức lồng nhau quá sâu"))
     try:
         tree = _environment.compile(text)
     except CELParseError as error:
         where = f" at line {error.line}, column {error.column}" if error.line else ""
         o_dau = f" ở dòng {error.line}, cột {error.column}" if error.line else ""
         raise CelInvalid("syntax", Text(f"not a CEL expression{where}", f"không phải biểu thức CEL{o_dau}")) from None
+    if depth(tree) > DEPTH_MAX:
+        raise too_deep()
     return _null_as_absent(tree)
+
+
+def depth(tree: Tree) -> int:
+    """Levels of the tree, counted without recursion."""
+    deepest, stack = 0, [(tree, 1)]
+    while stack:
+        node, level = stack.pop()
+        deepest = max(deepest, level)
+        stack += [(child, level + 1) for child in node.children if hasattr(child, "children")]
+    return deepest
+
+
+def too_deep() -> CelInvalid:
+    return CelInvalid("too_deep", Text("the expression is nested too deeply", "biểu thức lồng nhau quá sâu"))
 
 
 def unwrap(tree: Tree) -> Tree:
