@@ -71,7 +71,7 @@ def check(document: Document) -> Iterator[Problem]:
             f"một hợp đồng mô tả một loại bản ghi, có {len(schemas)}",
         )
         return
-    if not _NAME.fullmatch(str(schemas[0].get("name", ""))):
+    if not _NAME.fullmatch(schemas[0].get("name") or ""):
         yield _expected(document, "schema[0].name", "contract.record_name", "a name in Latin letters, e.g. Resident")
     yield from _check_properties(document, schemas[0].get("properties") or [], "schema[0].properties", 0)
 
@@ -104,7 +104,7 @@ def _check_properties(document: Document, properties: list[dict[str, Any]], path
         yield document.problem(path, "contract.no_fields", "a record has fields", "bản ghi phải có trường")
     for index, one in enumerate(properties):
         at = f"{path}[{index}]"
-        name = str(one.get("name", ""))
+        name = one.get("name") or ""
         if not _NAME.fullmatch(name):
             yield _expected(document, f"{at}.name", "contract.field_name", "a name in Latin letters, digits and _")
         if name in seen:
@@ -224,11 +224,11 @@ def _record(name: str, properties: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _type(one: dict[str, Any], above: str) -> Any:
     what, physical = one["logicalType"], str(one.get("physicalType") or "")
-    name = above + "".join(part.capitalize() for part in str(one.get("name", "Item")).split("_"))
+    name = above + "".join(part.capitalize() for part in one["name"].split("_"))
     if what == "object":
         return _record(name, one["properties"])
     if what == "array":
-        return {"type": "array", "items": _type({"name": one.get("name", "") + "_item", **one["items"]}, above)}
+        return {"type": "array", "items": _type({**one["items"], "name": one["name"] + "_item"}, above)}
     if physical == "enum":
         return {"type": "enum", "name": name, "symbols": list(one["logicalTypeOptions"]["enum"])}
     if physical == "uuid":
