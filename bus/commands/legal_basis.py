@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bus.commands.connection import URL, As, Limit, Url, connect, pages
-from bus.commands.output import Column, Json, show
+from bus.commands.output import Column, Json, Quiet, show, show_made
 from registry.errors import Text
 
 NAME = "legal-basis"
@@ -32,6 +32,7 @@ def create(
     issuer: Annotated[str, typer.Option("--issuer", help="Who issued it.")],
     valid_from: Annotated[str, typer.Option("--valid-from", metavar="DATE", help="First day in force.")],
     valid_to: Annotated[str | None, typer.Option("--valid-to", metavar="DATE", help="Last day in force.")] = None,
+    quiet: Quiet = False,
     url: Url = URL,
     who: As = None,
     as_json: Json = False,
@@ -39,7 +40,11 @@ def create(
     """Enter a legal basis."""
     body = {"number": number, "article": article, "title": title, "issuer": issuer, "valid_from": valid_from}
     with connect(url, who, as_json) as bus:
-        show(bus.call("POST", "/v1/legal-bases", json=body | ({"valid_to": valid_to} if valid_to else {})), as_json)
+        show_made(
+            bus.call("POST", "/v1/legal-bases", json=body | ({"valid_to": valid_to} if valid_to else {})),
+            as_json,
+            quiet,
+        )
 
 
 @app.command("list")

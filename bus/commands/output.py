@@ -70,6 +70,8 @@ EXIT_MEANINGS: dict[Exit, Text] = {
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
 
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the id alone, for a script to keep.")]
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -108,6 +110,11 @@ def language() -> str:
     return "en"
 
 
+def records_en(count: int) -> str:
+    """A number of records, in English; Vietnamese has no plural to mind."""
+    return f"{count} record{'' if count == 1 else 's'}"
+
+
 def say(text: Text) -> None:
     """A line for a person, on stderr, so that stdout stays what the command is for."""
     print(text.said_in(language()), file=sys.stderr)
@@ -137,6 +144,14 @@ def show(document: Any, as_json: bool, columns: Sequence[Column] = ()) -> None:
     console.print(table)
     if (left := len(document) - ROWS_SHOWN_MAX) > 0:
         say(Text(f"… and {left} more (--json shows all)", f"… và {left} dòng nữa (dùng --json để xem tất cả)"))
+
+
+def show_made(document: Mapping[str, Any], as_json: bool, quiet: bool) -> None:
+    """Print what was made, or its id alone."""
+    if quiet and not as_json:
+        print(document["id"])
+    else:
+        show(document, as_json)
 
 
 def _console() -> Console:

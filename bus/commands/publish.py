@@ -19,6 +19,7 @@ from bus.commands.output import (
     Exit,
     Json,
     language,
+    records_en,
     show,
     told,
     trouble_of,
@@ -130,7 +131,7 @@ def _tell(tally: Tally, dry_run: bool, as_json: bool) -> None:
         )
         return
     said = Text(
-        f"{tally.records} records: {tally.accepted} accepted, {tally.duplicates} unchanged, "
+        f"{records_en(tally.records)}: {tally.accepted} accepted, {tally.duplicates} unchanged, "
         f"{len(tally.rejected)} in quarantine",
         f"{tally.records} bản ghi: {tally.accepted} được nhận, {tally.duplicates} không đổi, "
         f"{len(tally.rejected)} bị cách ly",
@@ -163,7 +164,7 @@ def _with_progress(batches: Iterator[Batch], size: int | None, tally: Tally, as_
         BarColumn(),
         TimeElapsedColumn(),
         console=console,
-        disable=as_json,
+        disable=as_json or not console.is_terminal,
         transient=True,
     )
     with bar:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from bus.commands.connection import URL, As, Url, connect
-from bus.commands.output import Exit, Json, Trouble, language, say, show, told
+from bus.commands.output import Exit, Json, Trouble, language, records_en, say, show, told
 from registry.errors import Text
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def run(
         lines = b"".join(printed).splitlines()
         show(facts | ({"items": [json.loads(line) for line in lines]} if out is None else {"out": str(out)}), as_json)
         return
-    said = Text(f"{done} records", f"{done} bản ghi")
+    said = Text(records_en(done), f"{done} bản ghi")
     taken = Text(", acknowledged", ", đã xác nhận") if facts["acknowledged"] else Text("", "")
     say(Text(said.en + taken.en, said.vi + taken.vi))
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bus.commands.connection import URL, As, Limit, Url, connect, pages
-from bus.commands.output import Column, Json, show
+from bus.commands.output import Column, Json, Quiet, show, show_made
 from bus.model import SubscriptionState
 from registry.errors import Text
 
@@ -57,6 +57,7 @@ def request(
         str, typer.Option("--from", help="earliest: everything that holds now, then changes; latest; or a time.")
     ] = "earliest",
     procedure: Annotated[str | None, typer.Option("--procedure", help="Code of the administrative procedure.")] = None,
+    quiet: Quiet = False,
     url: Url = URL,
     who: As = None,
     as_json: Json = False,
@@ -73,7 +74,7 @@ def request(
             start=start,
             procedure=procedure,
         )
-        show(asked, as_json)
+        show_made(asked, as_json, quiet)
 
 
 @app.command("list")

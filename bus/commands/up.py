@@ -40,6 +40,9 @@ def run(
 
     given = {"data": data, "port": port, "registry_port": registry_port, "kafka_port": kafka_port, "host": host}
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("kafka").setLevel(
+        logging.ERROR
+    )  # it warns of SCRAM without TLS at each connection, on loopback too
     logging.captureWarnings(True)
     warnings.simplefilter("ignore", DeprecationWarning)
     settings = read_settings(given, as_json)
