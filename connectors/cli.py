@@ -31,9 +31,8 @@ def run(file: File, as_json: Json = False) -> None:
     """Run one connector until it is stopped (Ctrl-C, SIGTERM). What passes is waited out; one line says each step."""
     from connectors import runner
 
-    stop = runner.stop_on_signals()
     report = runner.lines(sys.stdout, as_json=as_json)(file.stem)
-    with _troubles(as_json):
+    with _troubles(as_json), runner.stop_on_signals() as stop:
         runner.supervise(file, stop, report, again=runner.retriable)
 
 

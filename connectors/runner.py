@@ -13,7 +13,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -113,12 +114,16 @@ def lines(out: TextIO, *, as_json: bool) -> Callable[[str], Report]:
     return report_for
 
 
-def stop_on_signals() -> threading.Event:
-    """An event that SIGTERM and SIGINT set."""
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set while this lasts. For the main thread."""
     stop = threading.Event()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(one, lambda *_: stop.set())
-    return stop
+    before = {one: signal.signal(one, lambda *_: stop.set()) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -129,14 +134,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if not chosen.folder.is_dir():
         parser.error(f"{chosen.folder} is not a folder")
-    stop = stop_on_signals()
-    threads = run_folder(chosen.folder, stop, lines(sys.stdout, as_json=chosen.json))
-    stop.wait()  # also when every connector has ended: an end is a finding, not a reason to be started again
-    deadline = time.monotonic() + STOP_GRACE_S
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    if any(thread.is_alive() for thread in threads):
-        os._exit(0)  # what is unfinished is done again at the next start
+    with stop_on_signals() as stop:
+        threads = run_folder(chosen.folder, stop, lines(sys.stdout, as_json=chosen.json))
+        stop.wait()  # also when every connector has ended: an end is a finding, not a reason to be started again
+        deadline = time.monotonic() + STOP_GRACE_S
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if any(thread.is_alive() for thread in threads):
+            os._exit(0)  # what is unfinished is done again at the next start
     return 0
 
 
