@@ -273,6 +273,7 @@ def _through(
                         after,
                         [key_bytes[i] for i in chosen],
                         [None if gone[i] else bodies[number[i]] for i in chosen],
+                        [records.timestamps[rows[i]] for i in chosen],
                     )
                 )
     return appends
@@ -317,9 +318,15 @@ def _bodies(
 
 
 def _emit(
-    plant: Plant, outlet: Outlet, partition: int, after: int, keys: list[bytes], values: list[bytes | None]
+    plant: Plant,
+    outlet: Outlet,
+    partition: int,
+    after: int,
+    keys: list[bytes],
+    values: list[bytes | None],
+    timestamps: list[int],
 ) -> tuple[Outlet, int, int, Append | None]:
-    """Append what isn't in the topic yet."""
+    """Append what isn't in the topic yet. A view's record has the time at which its source was published."""
     known = outlet.recognise(partition, keys, values)
     total = len(keys)
     if known == total:
@@ -330,6 +337,7 @@ def _emit(
         values[known:],
         partition=partition,
         last_headers=[source_header(partition, after)],
+        timestamps=timestamps[known:],
     )
     return outlet, partition, total, append
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from sqlalchemy import Engine
 
@@ -120,6 +122,12 @@ def build(settings: Settings, *, only_door: bool, clock: Clock = utc_now) -> Run
     )
 
 
+def place_of(error: BaseException) -> str:
+    """Where an unforeseen error arose, without its message: that may hold a record's values."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-4:]))
+
+
 class Workers:
     """A thread per contract in force, each of which materialises its views; started anew when it fails, with a word in the log."""
 
@@ -177,6 +185,9 @@ class Workers:
                 materialise(self._runtime.plant, contract, self._changed[contract], self._stop)
             except (LgspError, RegistryError) as error:
                 logger.warning("views of %s: %s; beginning anew from what is stored", contract, error)
+                self._stop.wait(RESTART_S)
+            except Exception as error:  # noqa: BLE001  a defect of ours must not end a contract's views in silence
+                logger.error("views of %s: unforeseen %s at %s", contract, type(error).__name__, place_of(error))
                 self._stop.wait(RESTART_S)
 
     def _reconcile(self, contract: str) -> None:

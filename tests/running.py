@@ -7,11 +7,12 @@ import io
 import threading
 import uuid
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -113,11 +114,18 @@ class Running:
                     self[who].ack(subscription, page.cursor)
 
 
-def contract_zip(contract: str, folder: Path = RESIDENT, version: str | None = None, **edits: str) -> bytes:
+def contract_zip(
+    contract: str,
+    folder: Path = RESIDENT,
+    *,
+    version: str | None = None,
+    without: Sequence[str] = (),
+    edits: Mapping[str, str] = MappingProxyType({}),
+) -> bytes:
     """The contract of `folder` under another name; `edits` replace text in the document."""
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w") as archive:
-        for path in folder.iterdir():
+        for path in (path for path in folder.iterdir() if path.name not in without):
             content = path.read_bytes()
             if path.name == "contract.yaml":
                 text = content.decode().replace("id: population/resident\n", f"id: {contract}\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import fastavro
@@ -15,7 +15,7 @@ import pytest
 
 from bus.client import ApiError
 from bus.model import Op
-from tests.running import Running, resident
+from tests.running import Running, contract_zip, resident
 
 
 def key(number: int) -> str:
@@ -342,3 +342,53 @@ def test_decomposed_names_are_one_name(bus: Running) -> None:
     assert bus["publisher"].publish(bus.contract, [spelled]).duplicates == 1
     (record,) = bus.pull_all(subscription, at_least=1)
     assert unicodedata.is_normalized("NFC", record.value["full_name"])
+
+
+def test_every_hand_over_has_its_release_without_payload(bus: Running) -> None:
+    subscription = bus.subscribe("identity", start="latest")
+    bus["publisher"].publish(bus.contract, [resident(160), resident(161)])
+    found = bus.pull_all(subscription, at_least=2)
+    for who in ("reader", "owner", "admin"):
+        items = bus[who].call("GET", "/v1/audit/releases", params={"subscription": subscription})["items"]
+        assert sum(item["records"] for item in items) == len(found) == 2
+        assert sum(after - first for item in items for _, _, first, after in item["runs"]) == 2
+        text = orjson.dumps(items).decode()
+        assert key(160) not in text
+        assert "Nguyễn" not in text
+    with pytest.raises(ApiError) as refused:
+        bus["ward"].call("GET", "/v1/audit/releases", params={"subscription": subscription})
+    assert refused.value.status == 404
+
+
+def test_published_at_is_when_the_owner_published(bus: Running) -> None:
+    bus["publisher"].publish(bus.contract, [resident(165)])
+    before = bus.clock()
+    time.sleep(0.05)
+    ward = bus.subscribe("residence", "ward")  # its instance may be filled only now
+    (record,) = [r for r in bus.pull_all(ward, "ward", at_least=1) if r.key == key(165)]
+    assert datetime.fromisoformat(record.published_at) <= before
+
+
+def test_a_new_version_with_a_new_optional_field_reaches_those_who_were_granted_it(bus: Running) -> None:
+    subscription = bus.subscribe("full", start="latest")
+    bus["publisher"].publish(bus.contract, [resident(170)])
+    newer = contract_zip(
+        bus.contract,
+        version="1.1.0",
+        without=("v1.avsc",),
+        edits={
+            "      - name: updated_at\n": "      - name: nickname\n        businessName: Biệt danh\n"
+            "        logicalType: string\n        classification: personal\n      - name: updated_at\n"
+        },
+    )
+    made = bus["integrator"].register_contract(newer)
+    bus["owner"].approve_contract(bus.contract, made["version"])
+    receipt = bus["publisher"].publish(bus.contract, [resident(171, nickname="Tí")])
+    assert receipt.accepted == 1, receipt
+    found = {r.key: r for r in bus.pull_all(subscription, at_least=2)}
+    assert found[key(170)].value["nickname"] is None
+    assert found[key(171)].value["nickname"] == "Tí"
+    assert [found[key(n)].version for n in (170, 171)] == ["1.0.0", "1.1.0"]
+    identity = bus.pull_all(bus.subscribe("identity"), at_least=2)
+    assert all("nickname" not in r.value for r in identity if r.value), "nobody added it to that view"
+    balanced(bus)
