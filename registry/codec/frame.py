@@ -27,6 +27,8 @@ from registry.errors import Problem, SchemaInvalid, Text
 Definition = Any
 """An Avro schema as JSON values, names resolved by fastavro: a str, a list (union) or a dict."""
 
+PLACES_MAX = 50_000  # of a record: named types that use each other twice, thirty deep, would be a thousand million
+
 _PRIMITIVES: dict[str, pa.DataType] = {
     "null": pa.null(),
     "boolean": pa.bool_(),
@@ -113,13 +115,42 @@ def fields_of(definition: Definition) -> Iterator[tuple[str, Definition]]:
 
 
 def arrow_schema(definition: Definition) -> pa.Schema:
-    """The Arrow types of a record schema. Raises SchemaInvalid on a recursive record.
+    """The Arrow types of a record schema. Raises SchemaInvalid on a recursive record and on one of over PLACES_MAX places.
 
     Every field is nullable to Arrow, since its casts differ on that; what may be null is asked of the Avro schema
     (`registry.codec.check`).
     """
     names = names_of(definition)
+    if places(definition, names) > PLACES_MAX:
+        text = Text(f"the schema has more than {PLACES_MAX} places", f"lược đồ có hơn {PLACES_MAX} vị trí")
+        raise SchemaInvalid(text, [Problem(definition["name"], "schema.too_wide", text)])
     return pa.schema([(n, arrow_type(t, names, (definition["name"],))) for n, t in fields_of(definition)])
+
+
+def places(definition: Definition, names: Mapping[str, Any]) -> int:
+    """How many values a record can have, those of named types wherever they stand; a record within itself counts once."""
+    known: dict[str, int] = {}
+
+    def count(node: Definition) -> int:
+        node = resolve(node, names)
+        if isinstance(node, list):
+            return 1 + sum(count(branch) for branch in node)
+        if not isinstance(node, dict):
+            return 1
+        name = node.get("name")
+        if name in known:
+            return known[name]
+        if name is not None:
+            known[name] = 1  # while it is being counted
+        inner = [field["type"] for field in node.get("fields", ())] + [
+            node[k] for k in ("items", "values") if k in node
+        ]
+        found = 1 + sum(count(one) for one in inner)
+        if name is not None:
+            known[name] = found
+        return found
+
+    return count(definition)
 
 
 def frame_schema(definition: Definition) -> pl.Schema:

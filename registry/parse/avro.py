@@ -12,12 +12,12 @@ from fastavro.read import SchemaResolutionError
 
 from registry.codec import columnar
 from registry.codec.columnar import ColumnarCodec
-from registry.codec.frame import arrow_schema
+from registry.codec.frame import Definition, arrow_schema
 from registry.codec.row import UNREADABLE, RowCodec
 from registry.contract import Contract
 from registry.errors import CodecError, SchemaInvalid, Text
 from registry.parse.container import Block, Damaged, open_container
-from registry.parse.result import Limits, Parsed, body_invalid, check_count
+from registry.parse.result import Limits, Parsed, body_invalid, check_count, record_too_large
 from registry.parse.table import check_table
 from registry.schema import Schema, parse
 
@@ -37,7 +37,7 @@ def parse_avro_container(body: bytes, contract: Contract, limits: Limits | None 
         if writer.canonical == contract.schema.canonical and columnar.supports(contract.schema):
             table = _by_columns(blocks, contract.schema)
         else:
-            table = _by_rows(blocks, writer, contract.schema)
+            table = _by_rows(blocks, writer, contract.schema, limits)
     except (Damaged, CodecError, SchemaInvalid, SchemaResolutionError, *UNREADABLE) as error:
         raise body_invalid(
             "avro",
@@ -63,17 +63,53 @@ def _by_columns(blocks: list[Block], schema: Schema) -> pa.Table:
     return frame["rows"].explode().struct.unnest().to_arrow().cast(arrow_schema(schema.definition))
 
 
-def _by_rows(blocks: list[Block], writer: Schema, reader: Schema) -> pa.Table:
-    """The writer's schema differs, or has types that don't go by columns: fastavro resolves it record by record."""
-    codec, records = RowCodec(reader), []
+def _by_rows(blocks: list[Block], writer: Schema, reader: Schema, limits: Limits) -> pa.Table:
+    """The writer's schema differs, or has types that don't go by columns: fastavro resolves it record by record.
+
+    The schema comes from outside: one that contains itself would overflow the stack, and what takes no bytes could be had
+    any number of times. A page at a time is Python's objects, which take a hundred times the bytes.
+    """
+    arrow_schema(writer.definition)
+    if _has_weightless(writer.definition):
+        raise Damaged
+    codec, schema = RowCodec(reader), arrow_schema(reader.definition)
+    pages = [schema.empty_table()]
     for block in blocks:
-        source = io.BytesIO(block.data)
-        for _ in range(block.records):
-            record = fastavro.schemaless_reader(source, writer.definition, reader.definition, return_named_type=True)
-            records.append(codec.placed(record))
-        if source.read(1):
+        at, left = 0, block.records
+        while left:
+            page = io.BytesIO(block.data[at : at + limits.record_bytes_max])
+            records, end = [], 0
+            try:
+                while left:
+                    record = fastavro.schemaless_reader(
+                        page, writer.definition, reader.definition, return_named_type=True
+                    )
+                    records.append(codec.placed(record))
+                    end, left = page.tell(), left - 1
+            except UNREADABLE as error:
+                if at + limits.record_bytes_max >= len(block.data):
+                    raise
+                if not records:  # else it may be the page's end that cut this one
+                    raise (record_too_large(limits) if isinstance(error, EOFError) else error) from None
+            at += end
+            pages.append(pa.Table.from_pylist(records, schema=schema))
+        if at != len(block.data):
             raise Damaged
-    return pa.Table.from_pylist(records, schema=arrow_schema(reader.definition))
+    return pa.concat_tables(pages)
+
+
+def _has_weightless(node: Definition) -> bool:
+    """Whether something other than a union's null takes no bytes."""
+    if isinstance(node, list):
+        return any(_has_weightless(branch) for branch in node if branch != "null")
+    if not isinstance(node, dict):
+        return bool(node == "null")
+    if node["type"] == "fixed":
+        return bool(node["size"] == 0)
+    if node["type"] in ("record", "error"):
+        return not node["fields"] or any(_has_weightless(field["type"]) for field in node["fields"])
+    inner = [node[k] for k in ("items", "values") if k in node]
+    return any(_has_weightless(one) for one in inner) or (node["type"] != "enum" and _has_weightless(node["type"]))
 
 
 @lru_cache(maxsize=16)

@@ -18,7 +18,7 @@ class Limits:
 
     records_max: int = 100_000  # keeps one batch's columns under about 500 MB
     record_bytes_max: int = 900_000  # Kafka's own limit for a batch is 1 MiB
-    unpacked_bytes_max: int = 256 * 2**20  # of a compressed or dictionary-encoded body: four times the plain limit
+    unpacked_bytes_max: int = 64 * 2**20  # of a compressed or dictionary-encoded body: what a plain one may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,14 @@ def check_count(count: int, limits: Limits) -> None:
             f"lô có {count} bản ghi, tối đa {limits.records_max}",
         )
         raise BodyTooLarge(text, [Problem("", "body.too_many_records", text)])
+
+
+def record_too_large(limits: Limits) -> BodyTooLarge:
+    """For a record whose end can't be told, so that none after it can be read either."""
+    text = Text(
+        f"a record has more than {limits.record_bytes_max} bytes", f"có bản ghi vượt quá {limits.record_bytes_max} byte"
+    )
+    return BodyTooLarge(text, [Problem("", "body.record_too_large", text)])
 
 
 def too_large(index: int, key: str | None, size: int, limits: Limits) -> RecordProblem:
