@@ -35,7 +35,7 @@ TOKENS_REFUSED = Counter(
     ("code",),
     registry=REGISTRY,
 )
-GRANTS_DECIDED = Counter(
+GRANTS_CHANGED = Counter(
     "lgsp_grants_changed_total",
     "Changes of a subscription's state, by what was done.",
     ("transition",),
