@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from registry.contract import Contract
 from registry.errors import ErrorClass, Text
+from registry.parse.elements import more_elements_than
 from registry.parse.result import (
     KEY_CHARACTERS_MAX,
     Limits,
@@ -20,6 +21,7 @@ from registry.parse.result import (
     body_invalid,
     check_count,
     too_large,
+    too_many,
     violation,
 )
 from registry.parse.structs import shape_of
@@ -27,29 +29,39 @@ from registry.parse.table import frame_of, settled
 
 # What one turn decodes has to stay in the processor's cache until its columns are made: twice as fast as all at once.
 CHUNK_RECORDS = 512
+BLANKS_PER_LINE_MAX = 10  # empty lines count for nothing, but not without end
+COMMAS_CHEAP = 8  # a record's least; below it, cutting an array costs less memory than its records do
 _BOM = b"\xef\xbb\xbf"
 _raw_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def parse_json_array(body: bytes, contract: Contract, limits: Limits | None = None) -> Parsed:
     """A JSON array of records. Raises BodyInvalid where it isn't one (truncated, trailing text, nested too deeply)."""
-    return _parse(lines_of(body, array=True), contract, limits or Limits())
+    limits = limits or Limits()
+    return _parse(lines_of(body, limits, array=True), contract, limits)
 
 
 def parse_ndjson(body: bytes, contract: Contract, limits: Limits | None = None) -> Parsed:
     """One record a line; empty lines count for nothing. A line that isn't JSON, such as a truncated last one, is a rejected
     record. Raises BodyInvalid on UTF-16."""
-    return _parse(lines_of(body, array=False), contract, limits or Limits())
+    limits = limits or Limits()
+    return _parse(lines_of(body, limits, array=False), contract, limits)
 
 
-def lines_of(body: bytes, *, array: bool) -> list[bytes]:
-    """The body cut into the bytes of its records. Raises BodyInvalid; see the two above."""
+def lines_of(body: bytes, limits: Limits, *, array: bool) -> list[bytes]:
+    """The body cut into the bytes of its records. Raises BodyInvalid (see the two above), BodyTooLarge on too many."""
     _refuse_utf16(body)
     body = body.removeprefix(_BOM)
     if not array:
-        return [line for line in body.split(b"\n") if line and not line.isspace()]
+        if body.count(b"\n") > limits.records_max * BLANKS_PER_LINE_MAX:
+            raise too_many(limits)
+        lines = [line for line in body.split(b"\n") if line and not line.isspace()]
+        check_count(len(lines), limits)
+        return lines
+    if body.count(b",") > limits.records_max * COMMAS_CHEAP and more_elements_than(body, limits.records_max):
+        raise too_many(limits)
     try:
-        return [bytes(raw) for raw in _raw_array(body)]
+        lines = [bytes(raw) for raw in _raw_array(body)]
     except RecursionError:
         raise body_invalid("too_deep", "the JSON is nested too deeply", "JSON lồng nhau quá sâu") from None
     except msgspec.ValidationError:
@@ -60,6 +72,8 @@ def lines_of(body: bytes, *, array: bool) -> list[bytes]:
         where = re.search(r"\(byte (\d+)\)", str(error))
         at = (f" at byte {where[1]}", f" ở byte {where[1]}") if where else ("", "")
         raise body_invalid("malformed", f"the JSON is malformed{at[0]}", f"JSON sai cú pháp{at[1]}") from None
+    check_count(len(lines), limits)
+    return lines
 
 
 def _refuse_utf16(body: bytes) -> None:
@@ -70,7 +84,6 @@ def _refuse_utf16(body: bytes) -> None:
 
 
 def _parse(lines: Sequence[bytes], contract: Contract, limits: Limits) -> Parsed:
-    check_count(len(lines), limits)
     shape = shape_of(contract.schema)
     key_of = _key_reader(contract.key)
     index: list[int] = []
@@ -79,14 +92,15 @@ def _parse(lines: Sequence[bytes], contract: Contract, limits: Limits) -> Parsed
     for start in range(0, len(lines), CHUNK_RECORDS):
         records: list[Any] = []
         for number, line in enumerate(lines[start : start + CHUNK_RECORDS], start):
+            if len(line) > limits.record_bytes_max:
+                rejected[number] = too_large(number, key_of(line), len(line), limits)
+                continue
             try:
                 record = shape.decode(line)
             except Exception as error:  # noqa: BLE001  msgspec's own, of Unicode, of recursion: _problem has words for each
                 rejected[number] = _problem(number, key_of(line), error)
                 continue
-            if len(line) > limits.record_bytes_max:
-                rejected[number] = too_large(number, key_of(line), len(line), limits)
-            elif b"\\u0000" in line and (path := _nul_path(record, "")) is not None:
+            if b"\\u0000" in line and (path := _nul_path(record, "")) is not None:
                 rejected[number] = violation(number, key_of(line), path, "nul")
             else:
                 records.append(record)

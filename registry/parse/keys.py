@@ -10,13 +10,15 @@ import polars as pl
 from registry.contract import Contract
 from registry.errors import ErrorClass, Text
 from registry.parse.json import lines_of
-from registry.parse.result import KEY_CHARACTERS_MAX, Limits, Parsed, RecordProblem, check_count
+from registry.parse.result import KEY_CHARACTERS_MAX, Limits, Parsed, RecordProblem
+
+LINE_BYTES_MAX = 8_192  # a key of KEY_CHARACTERS_MAX escapes, its field's name, and room
 
 
 def parse_keys(body: bytes, contract: Contract, *, array: bool, limits: Limits | None = None) -> Parsed:
     """`frame` has the key column alone. Raises BodyInvalid where `array` and the body is no JSON array."""
-    lines = lines_of(body, array=array)
-    check_count(len(lines), limits or Limits())
+    limits = limits or Limits()
+    lines = lines_of(body, limits, array=array)
     keys: list[str] = []
     index: list[int] = []
     rejected: list[RecordProblem] = []
@@ -32,6 +34,8 @@ def parse_keys(body: bytes, contract: Contract, *, array: bool, limits: Limits |
 
 
 def _key(line: bytes, field: str) -> str | None:
+    if len(line) > LINE_BYTES_MAX:
+        return None
     try:
         found = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

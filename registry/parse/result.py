@@ -55,11 +55,15 @@ def body_invalid(code: str, en: str, vi: str) -> BodyInvalid:
 def check_count(count: int, limits: Limits) -> None:
     """Raises BodyTooLarge on more records than a batch may have."""
     if count > limits.records_max:
-        text = Text(
-            f"the batch has {count} records, at most {limits.records_max} are allowed",
-            f"lô có {count} bản ghi, tối đa {limits.records_max}",
-        )
-        raise BodyTooLarge(text, [Problem("", "body.too_many_records", text)])
+        raise too_many(limits)
+
+
+def too_many(limits: Limits) -> BodyTooLarge:
+    text = Text(
+        f"the batch has more than {limits.records_max} records; send smaller batches",
+        f"lô có hơn {limits.records_max} bản ghi; hãy chia thành các lô nhỏ hơn",
+    )
+    return BodyTooLarge(text, [Problem("", "body.too_many_records", text)])
 
 
 def record_too_large(limits: Limits) -> BodyTooLarge:

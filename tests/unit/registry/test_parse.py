@@ -94,9 +94,10 @@ def test_a_missing_required_field_is_missing_and_a_missing_nullable_one_is_null(
         (b'{"id":"1","score":NaN}', "json"),
         (b'["1"]', "type"),
         (b"\x00", "json"),
-        (b'{"id":"1","name":' + b"[" * 1_000_000, "type"),
-        (b'{"id":"1","zzz":' + b"[" * 1_000_000, "unknown_field"),
-        (b"[" * 1_000_000, "type"),
+        (b'{"id":"1","name":' + b"[" * 800_000, "type"),
+        (b'{"id":"1","zzz":' + b"[" * 800_000, "unknown_field"),
+        (b"[" * 800_000, "type"),
+        (b"[" * 1_000_000, "too_large"),
     ],
 )
 def test_a_line_that_is_no_record_is_rejected_and_the_others_pass(line: bytes, code: str) -> None:
