@@ -1,4 +1,4 @@
-"""`lgsp audit`: the account of a contract, and the journal."""
+"""`lgsp audit`: the account of a contract, the journal, and what was handed over."""
 
 from __future__ import annotations
 
@@ -32,6 +32,14 @@ JOURNAL_COLUMNS = (
     Column("object", Text("Object", "Đối tượng")),
     Column("result", Text("Result", "Kết quả")),
 )
+RELEASE_COLUMNS = (
+    Column("id", Text("Id", "Mã")),
+    Column("at", Text("At", "Lúc"), is_time=True),
+    Column("client", Text("Client", "Ứng dụng")),
+    Column("records", Text("Records", "Bản ghi")),
+    Column("runs", Text("Topic, partition, from, to", "Topic, phân vùng, từ, đến")),
+    Column("sha256", Text("Digest", "Mã băm")),
+)
 
 
 @app.command()
@@ -62,3 +70,16 @@ def journal(
     with connect(url, who, as_json) as bus:
         query = {"object": object, "action": action, "agency": agency}
         show(pages(bus, "/v1/audit/journal", limit, query), as_json, JOURNAL_COLUMNS)
+
+
+@app.command()
+def releases(
+    subscription: Annotated[str, typer.Argument(metavar="SUBSCRIPTION", help="Id of the subscription.")],
+    limit: Limit = 1_000,
+    url: Url = URL,
+    who: As = None,
+    as_json: Json = False,
+) -> None:
+    """What was handed over to a subscriber: every hand-over by its offsets and a digest of its bytes, oldest first."""
+    with connect(url, who, as_json) as bus:
+        show(pages(bus, "/v1/audit/releases", limit, {"subscription": subscription}), as_json, RELEASE_COLUMNS)

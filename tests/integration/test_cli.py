@@ -138,6 +138,8 @@ def test_a_record_goes_in_and_comes_out_and_is_acknowledged_once(shell: Shell) -
         got += more["items"]
     assert set(got[0]["value"]) == {"identity_number", "full_name", "birth_date", "birth_date_precision", "sex"}
     assert shell.facts("pull", subscription, who="subscriber")["items"] == []
+    releases = shell.facts("audit", "releases", subscription, who="subscriber")
+    assert sum(one["records"] for one in releases) == 2
     entries = shell.facts("quarantine", "list", "--contract", CONTRACT, "--class", "conflict", who="owner")
     assert entries[0]["id"]
     accounts = shell.facts("audit", "account", CONTRACT, who="owner")
