@@ -7,6 +7,7 @@ Kept light: a module that takes long to import is imported by the command that n
 from __future__ import annotations
 
 import sys
+import traceback
 from importlib.metadata import entry_points, version
 from typing import Annotated
 
@@ -35,12 +36,12 @@ PLUGINS = "lgsp.commands"
 
 
 def main() -> None:
-    """The entry point of `lgsp`."""
+    """The entry point of `lgsp`. A defect of ours ends with its traceback, which names places and no values, and Exit.BROKEN."""
     try:
         assemble()()
-    except BrokenPipeError:  # whoever read our output has enough
-        sys.stderr.close()
-        sys.exit(Exit.OK)
+    except Exception:  # noqa: BLE001 (the last place where anything can be told)
+        traceback.print_exc()
+        sys.exit(Exit.BROKEN)
 
 
 def assemble() -> typer.Typer:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
 from bus.commands.connection import URL, As, Limit, Url, connect, pages
-from bus.commands.output import Column, Exit, Json, Trouble, language, say, show, told
+from bus.commands.output import Column, Json, say, show
 from bus.model import Role
 from registry.errors import Text
 
@@ -52,15 +54,15 @@ def create(
     """Add a client to an agency (administrator). Its secret is shown once."""
     body: dict[str, Any] = {"name": name, "roles": [one.value for one in role]}
     if jwks is not None:
-        body["jwks"] = json.loads(jwks.read_bytes())
-    if save is not None and save.exists():
-        message = Text(f"{save} is there already", f"{save} đã tồn tại")
-        raise told(Trouble(Exit.USAGE, 400, "file_exists", message.said_in(language()), False), as_json)
-    with connect(url, who, as_json) as bus:
+        try:
+            body["jwks"] = json.loads(jwks.read_bytes())
+        except ValueError as error:
+            raise typer.BadParameter(f"{jwks}: not JSON / không phải JSON", param_hint="--jwks") from error
+    with connect(url, who, as_json) as bus, _new_file(save) as file:
         made = bus.call("POST", f"/v1/agencies/{agency}/clients", json=body)
-    if save is not None:
-        _write_private(save, made)
-        made = {"client_id": made["client_id"], "saved": str(save)}
+        if file is not None:
+            file.write(json.dumps(made) + "\n")
+            made = {"client_id": made["client_id"], "saved": str(save)}
     show(made, as_json)
     if save is None and made.get("client_secret") and not as_json:
         say(Text("The secret is shown only now: keep it.", "Khóa bí mật chỉ hiển thị một lần: hãy lưu lại."))
@@ -86,6 +88,18 @@ def disable(
         show(bus.call("POST", f"/v1/agencies/{agency}/clients/{client}/disable"), as_json)
 
 
-def _write_private(path: Path, document: dict[str, Any]) -> None:
+@contextmanager
+def _new_file(path: Path | None) -> Iterator[TextIO | None]:
+    """A new file for its owner alone, made before the secret is asked for: a secret that can't be kept would be lost.
+
+    Raises OSError where it can't be made or is there; it goes again when what happens within fails.
+    """
+    if path is None:
+        yield None
+        return
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(json.dumps(document) + "\n")
+        try:
+            yield file
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise

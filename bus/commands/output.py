@@ -23,7 +23,7 @@ from registry.errors import Problem, RegistryError, Text
 if TYPE_CHECKING:
     from rich.console import Console
 
-ROWS_SHOWN_MAX = 30  # a screenful; `--json` has all
+ROWS_SHOWN_MAX = 30  # a screenful; a pipe and `--json` have all
 
 
 class Exit(IntEnum):
@@ -139,10 +139,11 @@ def show(document: Any, as_json: bool, columns: Sequence[Column] = ()) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column.title.said_in(language()), overflow="fold")
-    for row in document[:ROWS_SHOWN_MAX]:
+    shown = ROWS_SHOWN_MAX if console.is_terminal else len(document)
+    for row in document[:shown]:
         table.add_row(*(Styled(_cell(row.get(c.key), is_time=c.is_time)) for c in columns))
     console.print(table)
-    if (left := len(document) - ROWS_SHOWN_MAX) > 0:
+    if (left := len(document) - shown) > 0:
         say(Text(f"… and {left} more (--json shows all)", f"… và {left} dòng nữa (dùng --json để xem tất cả)"))
 
 
@@ -201,6 +202,11 @@ def troubles_told(as_json: bool) -> Iterator[None]:
         yield
     except (LgspError, RegistryError) as error:
         raise told(trouble_of(error), as_json) from error
+    except OSError as error:  # a file that can't be written, a disk that is full
+        detail = (
+            f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or type(error).__name__)
+        )
+        raise told(Trouble(Exit.MACHINE, 500, "file_error", detail, False), as_json) from error
 
 
 def trouble_of(error: LgspError | RegistryError, done: Mapping[str, Any] | None = None) -> Trouble:

@@ -120,7 +120,12 @@ def lines(*records: Mapping[str, Any]) -> bytes:
 def test_credentials_are_written_for_their_owner_alone(shell: Shell) -> None:
     assert (shell.folder / "publisher.json").stat().st_mode & 0o777 == 0o600
     again = ("client", "create", OWNER, "again", "--role", "publisher", "--save", "publisher.json")
-    assert shell.facts(*again, who="admin", exit_code=Exit.USAGE)["code"] == "file_exists"
+    before = (shell.folder / "publisher.json").read_bytes()
+    assert shell.facts(*again, who="admin", exit_code=Exit.MACHINE)["code"] == "file_error"
+    assert (shell.folder / "publisher.json").read_bytes() == before
+    refused = ("client", "create", OWNER, "refused", "--role", "publisher", "--save", "refused.json")
+    shell.facts(*refused, who="owner", exit_code=Exit.FORBIDDEN)
+    assert not (shell.folder / "refused.json").exists()
 
 
 def test_a_record_goes_in_and_comes_out_and_is_acknowledged_once(shell: Shell) -> None:

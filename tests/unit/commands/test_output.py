@@ -115,7 +115,15 @@ def test_brackets_in_an_answer_are_text_not_markup(capsys: pytest.CaptureFixture
     assert "[bold]record.ward[/] in [reader.wards]" in capsys.readouterr().out
 
 
-def test_a_table_shows_a_screenful_and_says_how_many_more(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_gets_every_row(capsys: pytest.CaptureFixture[str]) -> None:
+    show([{"n": n} for n in range(100)], False, (Column("n", WRONG),))
+    assert "99" in capsys.readouterr().out
+
+
+def test_a_terminal_gets_a_screenful_and_is_told_how_many_more(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
     show([{"n": n} for n in range(100)], False, (Column("n", WRONG),))
     out, err = capsys.readouterr()
     assert "29" in out
