@@ -52,19 +52,19 @@ class Rules:
             return pl.DataFrame(schema=FAILURES)
         scope, compiled = self._expressions(today)
         by_columns = [code for code, expression in compiled.items() if expression is not None]
-        # The first column makes an expression without any field as long as the frame.
-        answers = frame.select(pl.int_range(pl.len()).alias(""), *(_named(compiled[code], code) for code in by_columns))
+        # One question for all rules: a batch of one pays for each separate one. The first column makes an expression
+        # without any field as long as the frame.
+        answers = frame.select(pl.int_range(pl.len()).alias(""), *(_wrong(compiled[code], code) for code in by_columns))
         failures = []
         for order, rule in enumerate(self.rules):
             if rule.check is None:
                 wrong = self._repeated(frame)
             elif compiled[rule.code] is not None:
-                wrong = ~answers[rule.code].fill_null(True)
+                wrong = answers[rule.code]
             else:
                 wrong = ~cel.evaluate_rows(self._trees[rule.code], scope, frame).fill_null(True)
-            rows = wrong.arg_true()
-            if len(rows):
-                failures.append(_failures(rows, order, rule))
+            if wrong.any():
+                failures.append(_failures(wrong.arg_true(), order, rule))
         if not failures:
             return pl.DataFrame(schema=FAILURES)
         return pl.concat(failures).sort("index", "order").drop("order")
@@ -102,9 +102,9 @@ def compile_rules(contract: Contract) -> Rules:
     return Rules(contract)
 
 
-def _named(expression: pl.Expr | None, code: str) -> pl.Expr:
+def _wrong(expression: pl.Expr | None, code: str) -> pl.Expr:
     assert expression is not None
-    return expression.alias(code)
+    return (~expression.fill_null(True)).alias(code)
 
 
 def _failures(rows: pl.Series, order: int, rule: Rule) -> pl.DataFrame:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,15 +38,18 @@ class Records:
     def __len__(self) -> int:
         return len(self.offsets)
 
-    def add(self, message: Any, *, with_headers: bool = False) -> None:
-        self.topics.append(message.topic())
-        self.partitions.append(message.partition())
-        self.offsets.append(message.offset())
-        self.timestamps.append(message.timestamp()[1])
-        self.keys.append(message.key() or b"")
-        self.values.append(message.value())
-        if with_headers:
-            self.headers.append(message.headers())
+    @classmethod
+    def of(cls, messages: Sequence[Any], *, with_headers: bool = False) -> Records:
+        """The messages' records in their order; a comprehension a column is twice as fast as a call a record."""
+        return cls(
+            topics=[m.topic() for m in messages],
+            partitions=[m.partition() for m in messages],
+            offsets=[m.offset() for m in messages],
+            timestamps=[m.timestamp()[1] for m in messages],
+            keys=[m.key() or b"" for m in messages],
+            values=[m.value() for m in messages],
+            headers=[m.headers() for m in messages] if with_headers else [],
+        )
 
     def below(self, until: Mapping[int, int]) -> Records:
         """The records before the given offset of their partition."""
@@ -90,22 +93,16 @@ class Follower:
 
     def read(self, records_max: int, timeout_s: float) -> Records:
         """Up to `records_max` records; returns what is there as soon as there is something, or empty after `timeout_s`."""
-        records = Records()
-        for message in self._take(records_max, timeout_s):
-            records.add(message)
-        return records
-
-    def _take(self, records_max: int, timeout_s: float) -> Iterator[Any]:
         # consume(n) waits for n or the timeout; so the first is awaited alone, and what else is there is then taken at once.
         first = self._consumer.poll(timeout_s)
         if first is None:
-            return
-        for message in [first, *self._consumer.consume(records_max - 1, 0.0)]:
+            return Records()
+        messages = [first, *self._consumer.consume(records_max - 1, 0.0)]
+        for message in messages:
             error = message.error()
-            if error is None:
-                yield message
-            elif error.code() != KafkaError._PARTITION_EOF:
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 _raise_unless_passing(error)
+        return Records.of([message for message in messages if message.error() is None])
 
     def close(self) -> None:
         self._consumer.close()
@@ -204,9 +201,7 @@ def _read(
             if message.offset() + 1 >= wanted[place][1]:
                 going.pop(place, None)
     taken.sort(key=lambda m: (m.topic(), m.partition(), m.offset()))
-    records = Records()
-    for message in taken:
-        records.add(message, with_headers=with_headers)
+    records = Records.of(taken, with_headers=with_headers)
     if not over:  # where the consumer stands is known, so that the next read that begins there needn't move it
         reached |= {place: begin for place, (begin, _) in wanted.items()}
         for topic, partition, offset in zip(records.topics, records.partitions, records.offsets, strict=True):
@@ -252,19 +247,19 @@ def scan(connection: KafkaConnection, start: Positions, end: Positions) -> Itera
         consumer.assign([TopicPartition(t, p, begin) for (t, p), (begin, _) in going.items()])
         deadline = time.monotonic() + READ_TIMEOUT_S
         while going:
-            records = Records()
+            found: list[Any] = []
             for message in consumer.consume(50_000, TICK_S):
                 place, error = (message.topic(), message.partition()), message.error()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     _raise_unless_passing(error)
                 elif place in going:
                     if error is None and message.offset() < going[place][1]:
-                        records.add(message)
+                        found.append(message)
                     if message.offset() + (error is None) >= going[place][1]:
                         del going[place]
-            if len(records):
+            if found:
                 deadline = time.monotonic() + READ_TIMEOUT_S
-                yield records
+                yield Records.of(found)
             elif time.monotonic() > deadline:
                 raise LogUnavailable(
                     Text("Kafka does not hand over; try again", "Kafka không trả dữ liệu; hãy thử lại")
