@@ -188,7 +188,7 @@ def _changes(
         settle(reader.read, outlet, state, *_touched(light, state.known([], light["row"].to_list())))
         mark, overlap = next_mark, False
         if began >= next_scan or deletions != deletions_before:
-            settle(reader.read, outlet, state, *_different(reader.scan(), state.all_rows()))
+            settle(reader.read, outlet, state, *_different(reader.scan(), state.versions()))
             # A look at a big table takes long: never more than a twentieth of the time is spent on it.
             next_scan = monotonic() + max(pace.scan_s, 20 * (monotonic() - began))
         if began >= next_rejected:

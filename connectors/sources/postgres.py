@@ -47,9 +47,8 @@ class Polling(Model):
 
 
 class Batch(Model):
-    # The bus takes up to 100,000 in one request; with 5,000 the first ones arrive while the next are being read.
-    records: int = Field(default=5_000, ge=1, le=100_000)
-    bytes_max: int = Field(default=16 * 2**20, ge=1_000, le=64 * 2**20)  # and at most 64 MB
+    records: int = Field(default=10_000, ge=1, le=100_000)  # the bus takes up to 100,000 in one request
+    bytes_max: int = Field(default=32 * 2**20, ge=1_000, le=64 * 2**20)  # and at most 64 MB
     in_flight: int = Field(default=2, ge=1, le=8)
 
 
