@@ -168,7 +168,7 @@ def test_nothing_acknowledged_is_missing_and_nothing_comes_twice(tmp_path: Path,
                 bus.start()
             else:
                 bus.kill_server(victim)
-            wait_until(lambda: publisher.acknowledged > before + 100, publisher, reader)
+            wait_until(lambda least=before + 100: publisher.acknowledged > least, publisher, reader)  # type: ignore[misc]
         publisher.over.set()
         publisher.join()
         wait_until(lambda: {int(k[6:]): v[-1] for k, v in list(reader.events.items())} == publisher.versions, reader)

@@ -11,7 +11,9 @@ PLACES = st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 2), st.lists(st.b
 
 
 @given(st.lists(PLACES, max_size=6), st.integers(0, 60))
-def test_advancing_counts_records_and_skips_what_compaction_took(places: list[tuple[str, int, list[bool]]], n: int) -> None:
+def test_advancing_counts_records_and_skips_what_compaction_took(
+    places: list[tuple[str, int, list[bool]]], n: int
+) -> None:
     base = {"a": [0, 0, 0], "b": [0, 0, 0]}
     following = {(topic, p): 0 for topic in base for p in range(3)}
     records = []
