@@ -10,17 +10,15 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from bus.errors import DownloadFailed, EmbeddedError
 from registry.errors import Text
-
-if TYPE_CHECKING:
-    from bus.embedded.jars import Jar
 
 PARALLEL = 8  # a repository answers one request in some 100 ms; more side by side brings little and looks like abuse
 CONNECT_S, SILENCE_S = 10, 30  # a slow line is fine as long as bytes come
@@ -28,6 +26,20 @@ TRIES = 3
 CHUNK_BYTES = 1 << 16
 
 Progress = Callable[[int, int, str], None]  # bytes so far, bytes in all, the jar at hand; never called twice at once
+
+
+@dataclass(frozen=True, slots=True)
+class Jar:
+    """`coordinates` are group:artifact:version, `size` is in bytes."""
+
+    coordinates: str
+    sha256: str
+    size: int
+
+    @property
+    def filename(self) -> str:
+        _, artifact, version = self.coordinates.split(":")
+        return f"{artifact}-{version}.jar"
 
 
 class NotAsLocked(Exception):

@@ -17,11 +17,11 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-from bus.embedded.download import Progress, fetch, maven
+from bus.embedded.download import Jar, Progress, fetch, maven
 from bus.embedded.folder import KAFKA_VERSION, write_private
 from bus.errors import EmbeddedError
 from registry.errors import Text
@@ -32,20 +32,6 @@ ROOTS = (
     "org.slf4j:slf4j-simple:1.7.36",  # Kafka 4 speaks slf4j 1.7: with a binding for 2.x start-up errors are silent
 )
 NOT_NEEDED = ("org.scala-lang:scala-reflect",)  # scala-logging names it for its macros, which only a compiler runs
-
-
-@dataclass(frozen=True, slots=True)
-class Jar:
-    """`coordinates` are group:artifact:version, `size` is in bytes."""
-
-    coordinates: str
-    sha256: str
-    size: int
-
-    @property
-    def filename(self) -> str:
-        _, artifact, version = self.coordinates.split(":")
-        return f"{artifact}-{version}.jar"
 
 
 @cache
