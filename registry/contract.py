@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,11 +123,17 @@ def load_zip(content: bytes) -> Contract:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             if len(entries) > ZIP_FILES_MAX or sum(entry.file_size for entry in entries) > ZIP_BYTES_MAX:
                 raise _invalid([Problem("", "zip.too_large", Text("the zip unpacks to too much", "tệp zip quá lớn"))])
-            files = {}
+            files: dict[str, bytes] = {}
             for entry in entries:
+                name = Path(entry.filename).name
+                if name in files:
+                    text = Text(f"{name} is there twice", f"có hai tệp {name}")
+                    raise _invalid([Problem("", "zip.same_name", text)])
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise NotImplementedError  # lzma takes whatever memory the zip says
                 with archive.open(entry) as one:
-                    files[Path(entry.filename).name] = one.read(entry.file_size + 1)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
+                    files[name] = one.read(entry.file_size + 1)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise _invalid([Problem("", "zip.invalid", Text("not a readable zip", "tệp zip không đọc được"))]) from error
     return load(files)
 

@@ -15,8 +15,10 @@ from registry.errors import Problem, Text
 
 SIZE_BYTES_MAX = 2 * 2**20  # ten times the largest contract that we know
 DEPTH_MAX = 40
+PLACES_MAX = 100_000  # values and keys; long lists of codes have files of their own
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DATE = "tag:yaml.org,2002:timestamp"
+_NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 _TAGS = {_DATE, *(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq"))}
 
 
@@ -74,7 +76,7 @@ def _refused(code: str, en: str, vi: str) -> Document:
 
 def _events(text: str) -> Document | None:
     depth = 0
-    for event in yaml.parse(text, _Loader):
+    for place, event in enumerate(yaml.parse(text, _Loader)):
         line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             return _refused(
@@ -92,6 +94,12 @@ def _events(text: str) -> Document | None:
                 )
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+        if place > PLACES_MAX:
+            return _refused(
+                "yaml.too_large",
+                f"more than {PLACES_MAX} places (line {line})",
+                f"có hơn {PLACES_MAX} vị trí (dòng {line})",
+            )
     return None
 
 
@@ -118,11 +126,11 @@ def _value(node: Any, path: str, lines: dict[str, int], problems: list[Problem])
         return found
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, f"{path}[{index}]", lines, problems) for index, item in enumerate(node.value)]
-    if node.tag == _DATE:
+    if node.tag == _DATE or (node.tag in _NUMBERS and ":" in node.value):  # 1:30 is a number to YAML 1.1 only
         return str(node.value)
     try:
         return yaml.SafeLoader("").construct_object(node)
-    except (ValueError, yaml.YAMLError):
+    except (ValueError, ArithmeticError, yaml.YAMLError):
         text = Text(f"not a value that YAML knows (line {line})", f"giá trị không hợp lệ (dòng {line})")
         problems.append(Problem(path, "yaml.value", text))
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bus.api import (
@@ -67,7 +67,8 @@ def create_app(runtime: Runtime) -> FastAPI:
 
 
 class _Measured:
-    """Counts and times requests by the route's template."""
+    """Counts and times requests by the route's template. No exception passes: the server's log would have its text, which may
+    hold what was sent."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -77,7 +78,7 @@ class _Measured:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        status = 500
+        status = 0
 
         async def noted(message: Message) -> None:
             nonlocal status
@@ -87,6 +88,11 @@ class _Measured:
 
         try:
             await self._app(scope, receive, noted)
+        except Exception as error:  # noqa: BLE001  the last door: whatever it is, it's our defect
+            answer = await errors.unforeseen(Request(scope), error)
+            if status:
+                raise RuntimeError("the answer was cut") from None
+            await answer(scope, receive, noted)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             HTTP_REQUESTS.labels(route, scope["method"], str(status)).inc()

@@ -12,10 +12,11 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from starlette.types import Message
 
-from bus.errors import InvalidRequest, TooLarge
+from bus.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from registry.errors import Problem, Text
 
 T = TypeVar("T")
+NO_HINT = Text("", "")
 
 # PostgreSQL keeps no NUL, and no name has a control character.
 Line = Annotated[
@@ -47,31 +48,46 @@ class Page(BaseModel, Generic[T]):
 
 
 class DocumentRoute(APIRoute):
-    """Reads at most `document_bytes_max` of the body, and refuses NUL in the address."""
+    """Reads at most `document_bytes_max` of the body; refuses NUL in the address and a body that is packed."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def limited(request: Request) -> Response:
-            if "\0" in request.scope["path"] or b"%00" in request.scope["query_string"]:
-                message = Text("NUL has no place in an address", "địa chỉ không được chứa ký tự NUL")
-                raise InvalidRequest(message, [Problem("path", "nul", message)])
+            demand_plain(request)
             body = await read_limited(request, request.app.state.runtime.settings.document_bytes_max)
             return await handle(Request(request.scope, _once(body, request.receive)))
 
         return limited
 
 
-async def read_limited(request: Request, bytes_max: int) -> bytes:
-    """The whole body. Raises TooLarge as soon as it is known to be over the limit: by its header, or while it comes."""
+def demand_plain(request: Request) -> None:
+    """Raises InvalidRequest on NUL in the address, which no database keeps, UnsupportedMediaType on a packed body: what it
+    unpacks to isn't known before it is."""
+    if "\0" in request.scope["path"] or b"%00" in request.scope["query_string"]:
+        message = Text("NUL has no place in an address", "địa chỉ không được chứa ký tự NUL")
+        raise InvalidRequest(message, [Problem("path", "nul", message)])
+    coding = request.headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity"):
+        name = "Content-Encoding"
+        message = Text(
+            f"{name}: found {coding[:40]}, expected none: send the body unpacked",
+            f"{name}: có {coding[:40]}, cần để trống: hãy gửi nội dung không nén",
+        )
+        raise UnsupportedMediaType(message, [Problem(name, "unsupported_encoding", message)])
+
+
+async def read_limited(request: Request, bytes_max: int, hint: Text = NO_HINT) -> bytes:
+    """The whole body. Raises TooLarge, which ends with `hint`, as soon as it is known to be over the limit: by its header, or
+    while it comes."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > bytes_max:
-        raise _too_large(bytes_max)
+        raise _too_large(bytes_max, hint)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > bytes_max:
-            raise _too_large(bytes_max)
+            raise _too_large(bytes_max, hint)
     return bytes(body)
 
 
@@ -102,6 +118,6 @@ def _once(body: bytes, receive: Callable[[], Awaitable[Message]]) -> Callable[[]
     return replay
 
 
-def _too_large(bytes_max: int) -> TooLarge:
-    message = Text(f"the body is over {bytes_max} bytes", f"nội dung vượt quá {bytes_max} byte")
+def _too_large(bytes_max: int, hint: Text) -> TooLarge:
+    message = Text(f"the body is over {bytes_max} bytes{hint.en}", f"nội dung vượt quá {bytes_max} byte{hint.vi}")
     return TooLarge(message, [Problem("body", "too_large", message)])

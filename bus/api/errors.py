@@ -4,6 +4,7 @@ values."""
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ from registry.errors import (
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+PATH_PART_MAX = 100  # of a name that someone sent; ours are shorter
 PROBLEMS_SHOWN_MAX = 1_000  # of a bad document; more help nobody
 
 
@@ -123,7 +125,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     for kind in (OperationalError, InterfaceError, PoolTimeout):
         app.add_exception_handler(kind, _store)
-    app.add_exception_handler(Exception, _unforeseen)
+    app.add_exception_handler(Exception, unforeseen)
 
 
 async def _lgsp(request: Request, error: Exception) -> JSONResponse:
@@ -169,9 +171,9 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     code, detail = told.get(error.status_code, ("http_error", Text("the request is refused", "yêu cầu bị từ chối")))
     title = {404: Text("Not found", "Không tìm thấy"), 405: Text("Method not allowed", "Phương thức không được phép")}
     headers = dict(error.headers or {})
-    return _answer(
-        request, error.status_code, code, False, title.get(error.status_code, InvalidRequest.title), detail, (), headers
-    )
+    problems = [Problem("body", "json_invalid", detail)] if error.status_code == InvalidRequest.status else []
+    shown = title.get(error.status_code, InvalidRequest.title)
+    return _answer(request, error.status_code, code, False, shown, detail, problems, headers)
 
 
 async def _store(request: Request, _error: Exception) -> JSONResponse:
@@ -181,10 +183,11 @@ async def _store(request: Request, _error: Exception) -> JSONResponse:
     return problem(request, StoreUnavailable(detail))
 
 
-async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+async def unforeseen(request: Request, error: Exception) -> JSONResponse:
     """A defect of ours. The log has its place; the answer has nothing of it, and the log no message: it may hold
     values."""
-    logger.error("unforeseen %s at %s", type(error).__name__, _route(request))
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("unforeseen %s at %s\n%s", type(error).__name__, _route(request), frames)
     detail = Text("an error on our side; it is logged", "lỗi phía hệ thống; đã được ghi nhật ký")
     return _answer(request, 500, LgspError.code, False, LgspError.title, detail, ())
 
@@ -221,7 +224,7 @@ def _answer(
 
 
 def _path(location: Iterable[int | str]) -> str:
-    parts = [str(part) for part in location]
+    parts = [str(part)[:PATH_PART_MAX] for part in location]
     return ".".join(parts[1:] if parts[:1] in (["body"], ["query"], ["path"], ["header"]) else parts) or "body"
 
 

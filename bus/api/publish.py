@@ -12,13 +12,16 @@ from pydantic import BaseModel, Field
 from bus.access.decide import Action, Resource
 from bus.api import errors
 from bus.api.auth import Authenticated
+from bus.api.documents import demand_plain, read_limited
 from bus.api.runtime import Bus
 from bus.control.permit import permit
-from bus.errors import NotFound, Problem, Text, TooLarge
+from bus.errors import NotFound, Problem, Text
 from bus.model import Actor, Op, Receipt
 from bus.publish import TYPES, Batch, publish
 
 router = APIRouter(prefix="/v1/publish", tags=["records"])
+
+SMALLER = Text("; send smaller batches", "; hãy chia thành các lô nhỏ hơn")
 
 
 class RejectionShown(BaseModel):
@@ -64,9 +67,10 @@ async def publish_records(
     dry_run: Annotated[bool, Query(description="Check only; nothing is stored")] = False,
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> JSONResponse:
+    demand_plain(request)
     contract = f"{domain}/{name}"
     await run_in_threadpool(_may_publish, bus, actor, contract)
-    body = await read_body(request, bus.settings.publish_body_bytes_max)
+    body = await read_limited(request, bus.settings.publish_body_bytes_max, SMALLER)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     batch = Batch(body, media_type, op, idempotency_key, dry_run)
     receipt = await run_in_threadpool(lambda: publish(bus.door, actor, bus.catalogue.active(contract), batch))
@@ -78,23 +82,6 @@ def _may_publish(bus: Bus, actor: Actor, contract: str) -> None:
     missing = NotFound(message, [Problem("contract", "not_found", message)])
     owner = bus.catalogue.active(contract).contract.owner
     permit(actor, Action.RECORDS_PUBLISH, Resource(owner=owner), missing)
-
-
-async def read_body(request: Request, bytes_max: int) -> bytes:
-    """The whole body; not a byte more than `bytes_max` is kept. Raises TooLarge."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > bytes_max:
-            raise TooLarge(
-                Text(
-                    f"the body is over {bytes_max} bytes; send smaller batches",
-                    f"nội dung vượt quá {bytes_max} byte; hãy chia thành các lô nhỏ hơn",
-                )
-            )
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _status(receipt: Receipt) -> int:

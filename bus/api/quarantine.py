@@ -103,7 +103,10 @@ def discard(bus: Bus, actor: Authenticated, source: Source, request: Request, id
 
 
 @router.post(
-    "/{id}/replay", response_model=ShownEntry, responses=responses(403, 404, 409), summary="Send the record again as it came"
+    "/{id}/replay",
+    response_model=ShownEntry,
+    responses=responses(403, 404, 409),
+    summary="Send the record again as it came",
 )
 async def replay_entry(request: Request, bus: Bus, actor: Authenticated, source: Source, id: Id) -> dict[str, Any]:
     """For a record that was right when the rule, or a code list, was not. 409 where it's still rejected."""
@@ -112,7 +115,10 @@ async def replay_entry(request: Request, bus: Bus, actor: Authenticated, source:
 
 
 @router.post(
-    "/{id}/correct", response_model=ShownEntry, responses=responses(403, 404, 409), summary="Send a corrected record in its place"
+    "/{id}/correct",
+    response_model=ShownEntry,
+    responses=responses(403, 404, 409),
+    summary="Send a corrected record in its place",
 )
 async def correct_entry(
     request: Request, bus: Bus, actor: Authenticated, source: Source, id: Id, correction: Correction

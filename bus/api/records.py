@@ -14,14 +14,14 @@ from bus.access.decide import Action, Resource
 from bus.api import errors, handover
 from bus.api.auth import Authenticated
 from bus.api.bell import Bell
-from bus.api.documents import Document
+from bus.api.documents import Document, DocumentRoute
 from bus.api.runtime import Bus
 from bus.control.permit import permit
 from bus.deliver import Handover, acknowledge, contract_of, no_subscription, pull
 from bus.errors import Problem, Text, UnsupportedMediaType
 from bus.model import Actor
 
-router = APIRouter(prefix="/v1/subscriptions", tags=["records"])
+router = APIRouter(prefix="/v1/subscriptions", tags=["records"], route_class=DocumentRoute)
 
 LAST_CURSOR = "Lgsp-Cursor"
 

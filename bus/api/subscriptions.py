@@ -176,7 +176,7 @@ def history(
     actor: Authenticated,
     id: str,
     limit: Annotated[int, Depends(limit)],
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
 ) -> Any:
     found = subscriptions.history(bus.engine, bus.clock, actor, id, limit=limit + 1, after=after)
     return paged(found, limit, lambda one: str(one.id))

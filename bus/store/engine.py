@@ -25,6 +25,7 @@ def make_engine(url: str) -> Engine:
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_WAIT_S,
         pool_pre_ping=True,
+        hide_parameters=True,  # an exception's text may end in a log, and parameters are what people sent
         connect_args={"connect_timeout": 5, "application_name": "lgsp"},
     )
 

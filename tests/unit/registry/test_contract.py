@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import io
 import json
@@ -181,6 +182,9 @@ def test_all_problems_come_at_once_and_with_their_lines() -> None:
         ("yaml.tag", b"a: !!python/object/apply:os.system ['true']\n"),
         ("yaml.too_deep", b"[" * 5000),
         ("yaml.too_large", b"#" * (2 * 2**20 + 1)),
+        ("yaml.too_large", b"a: [" + b"1," * 200_000 + b"1]"),
+        ("contract.version", b"version: 1" + b":00" * 600_000 + b"\n"),
+        ("contract.version", b"version: 1" + b":00" * 400 + b".5\n"),
         ("yaml.empty", b""),
         ("odcs.not_a_mapping", b"- a\n"),
     ],
@@ -219,6 +223,31 @@ def test_a_zip_bomb_and_what_is_no_zip_are_refused() -> None:
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("contract.yaml", b"0" * (9 * 2**20))
     for content, code in ((sink.getvalue(), "zip.too_large"), (b"PK\x03\x04 no", "zip.invalid")):
+        with pytest.raises(ContractInvalid) as raised:
+            load_zip(content)
+        assert raised.value.problems[0].code == code
+
+
+def zipped(method: int, *names: str) -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", method) as archive:
+        for name in names:
+            archive.writestr(name, files(document())["contract.yaml"])
+    return sink.getvalue()
+
+
+def test_a_damaged_zip_is_refused_wherever_it_is_damaged() -> None:
+    content = zipped(zipfile.ZIP_DEFLATED, "contract.yaml")
+    for at in range(0, len(content), 7):
+        with contextlib.suppress(ContractInvalid):
+            load_zip(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
+
+
+def test_a_zip_packed_in_a_way_that_takes_any_memory_or_with_two_contracts_is_refused() -> None:
+    for content, code in (
+        (zipped(zipfile.ZIP_LZMA, "contract.yaml"), "zip.invalid"),
+        (zipped(zipfile.ZIP_DEFLATED, "contract.yaml", "../contract.yaml"), "zip.same_name"),
+    ):
         with pytest.raises(ContractInvalid) as raised:
             load_zip(content)
         assert raised.value.problems[0].code == code
