@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs lock lock-check clean
+.PHONY: help demo test check format docs bench lock lock-check clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ format: $(READY) ## put the code in the project's format
 
 docs: $(READY) ## print the reference pages anew from the code
 	@$(BIN)/python -m tests.pages
+
+bench: $(READY) ## speed and memory, each figure beside a yardstick of the same run
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 lock: $(BIN)/uv ## write the locks anew with the newest versions
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --all-extras --group dev pyproject.toml --upgrade -o requirements.lock

@@ -1,43 +1,31 @@
-"""The account of a contract: published = delivered + filtered + duplicate + quarantined + pending, for each
-subscription.
+"""The account of a contract: published = delivered + filtered + duplicate + quarantined + pending, for each subscription.
 
 What is counted where, for a contract with D records in its data topic:
 
 - published = D + the dlq topic's records + the repeats that the door recognised (`receipts.duplicates`);
 - quarantined = the dlq topic's records;
-- a subscription reads lanes: one for each partition of each of its view topics. Of the data partition's records a lane
-has passed
-  s. Each of them went out (v, which is the lane's view offset), was filtered (f), or repeated its key's last state (d),
-  so
-  s = v + f + d; the view worker counts the three, and nothing here makes them fit;
+- a subscription reads lanes: one for each partition of each of its view topics. Of the data partition's records a lane has
+  passed s. Each of them went out (v, which is the lane's view offset), was filtered (f), or repeated its key's last state
+  (d), so s = v + f + d; the view worker counts the three, and nothing here makes them fit;
 - delivered = what the reader acknowledged, counted by the hand-over, record by record;
-- filtered = f + what lay before the start + what compaction had replaced before it was read ((acked - start) -
-delivered);
+- filtered = f + what lay before the start + what compaction had replaced before it was read ((acked - start) - delivered);
 - duplicate = the door's repeats + d;
 - pending = not yet passed (D - s) + in the view and not acknowledged (v - acked).
 
-Summed up, everything cancels but D, the dlq and the door, if and only if s = v + f + d. So the identity can fail: when
-the worker
-or the hand-over miscounts, `Account.balanced` is false.
+Summed up, everything cancels but D, the dlq and the door, if and only if s = v + f + d. So the identity can fail: when the
+worker or the hand-over miscounts, `Account.balanced` is false.
 
-Several topics (an instance for each of a reader's communes): each lane judges every record, a record must count once.
-The lanes
-of a partition move together; what the slowest has passed, s', counts. The other lanes' verdicts on those records (all
-but one
-each: "in another instance") are taken off `filtered`. A record that moves between two of the reader's own instances
-goes out
-twice, as a deletion in the one and a record in the other; where such second lines exceed what was filtered they are
-taken off
-`delivered`, which counts records, not lines.
+Several topics (an instance for each of a reader's communes): each lane judges every record, a record must count once. The
+lanes of a partition move together; what the slowest has passed, s', counts. The other lanes' verdicts on those records (all
+but one each: "in another instance") are taken off `filtered`. A record that moves between two of the reader's own instances
+goes out twice, as a deletion in the one and a record in the other; where such second lines exceed what was filtered they
+are taken off `delivered`, which counts records, not lines.
 
 An ended grant (refused, revoked, expired) owes nothing: what was pending counts as filtered, by the grant. So does
-everything
-where there is no grant yet, or no subscription at all.
+everything where there is no grant yet, or no subscription at all.
 
-In flight: positions, cursors and receipts are read in one REPEATABLE READ snapshot, the topics' ends after it. A record
-that
-comes in between is in D alone, so it is pending. A hand-over never reaches beyond the positions, and a position never
-beyond D.
+In flight: positions, cursors and receipts are read in one REPEATABLE READ snapshot, the topics' ends after it. A record that
+comes in between is in D alone, so it is pending. A hand-over never reaches beyond the positions, and a position never beyond D.
 """
 
 from __future__ import annotations
