@@ -1,7 +1,6 @@
 """Who may do what to which thing, as one pure function over one table. Not how a refusal is shown: that is the API's.
 
-Deny by default: an action that a role isn't given here, nobody with only that role may do. A refusal is a value with
-its
+Deny by default: an action that a role isn't given here, nobody with only that role may do. A refusal is a value with its
 reason. `visible` says whether the actor may know that the thing exists; the API answers 404 where it may not.
 """
 

@@ -25,8 +25,7 @@ from bus.api.bell import Bell
 from bus.runtime import Runtime
 from monitoring.metrics import HTTP_REQUESTS, HTTP_SECONDS
 
-_ABOUT = """An inter-agency data bus: agencies publish records under a contract, others receive the part that they were
-granted.
+_ABOUT = """An inter-agency data bus: agencies publish records under a contract, others receive the part that they were granted.
 
 Errors are `application/problem+json` (RFC 9457) with a stable `code`, in English or in Vietnamese by
 `Accept-Language`."""

@@ -1,5 +1,4 @@
-"""Routes whose bodies are documents (everything that isn't records): read to the limit and no further, before anything
-parses
+"""Routes whose bodies are documents (everything that isn't records): read to the limit and no further, before anything parses
 them; and the shapes that many routers share."""
 
 from __future__ import annotations

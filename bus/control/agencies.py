@@ -65,8 +65,7 @@ def change(
     attributes: Mapping[str, Sequence[str]] | None = None,
     source: str | None = None,
 ) -> Agency:
-    """Change what is given. Attributes decide which instances an agency receives, so they can't change under a grant
-    that
+    """Change what is given. Attributes decide which instances an agency receives, so they can't change under a grant that
     rests on them: raises Conflict, naming those subscriptions."""
     permit(actor, Action.AGENCY_CHANGE, Resource(owner=code), missing(code))
     with transaction(engine) as connection:

@@ -1,8 +1,6 @@
-"""Clients: the programs of an agency, with the roles they hold. How one proves itself at the token endpoint is
-`control.tokens`.
+"""Clients: the programs of an agency, with the roles they hold. How one proves itself at the token endpoint is `control.tokens`.
 
-A secret is 256 random bits, so its plain SHA-256 is kept: a slow hash protects what people choose, not what can't be
-guessed.
+A secret is 256 random bits, so its plain SHA-256 is kept: a slow hash protects what people choose, not what can't be guessed.
 """
 
 from __future__ import annotations
@@ -73,8 +71,7 @@ def create(
 ) -> Credentials:
     """A new client of `agency`: with `jwks` (RFC 7517, public keys only) it proves itself by key and has no secret.
 
-    Raises NotFound for an agency that isn't there, InvalidRequest for keys that aren't public keys of an accepted kind,
-    Forbidden.
+    Raises NotFound for an agency that isn't there, InvalidRequest for keys that aren't public keys of an accepted kind, Forbidden.
     """
     permit(actor, Action.CLIENT_CREATE, Resource(owner=agency), agencies.missing(agency))
     keys = None if jwks is None else _public_keys(jwks)
@@ -159,8 +156,7 @@ def _insert(
 
 
 def _public_keys(jwks: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys as they are kept, their known members alone. Raises InvalidRequest unless these are one to JWKS_KEYS_MAX
-    public
+    """The keys as they are kept, their known members alone. Raises InvalidRequest unless these are one to JWKS_KEYS_MAX public
     keys: Ed25519, P-256, or RSA of RSA_BITS_MIN bits."""
     keys = jwks.get("keys")
     if not isinstance(keys, list) or not 1 <= len(keys) <= JWKS_KEYS_MAX:

@@ -1,5 +1,4 @@
-"""Contract versions from submission to retirement. What a contract says is `registry.contract`'s; who may is
-`access.decide`'s.
+"""Contract versions from submission to retirement. What a contract says is `registry.contract`'s; who may is `access.decide`'s.
 
     submitted ── approve ──► active ── deprecate ──► deprecated ── retire ──► retired
         └────── refuse ───► refused      └────────────── retire ──────────────────┘

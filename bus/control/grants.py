@@ -59,8 +59,7 @@ def open_position(
 def wait_until_made(engine: Engine, topics: Topics, active: ActiveContract, named: Iterable[str]) -> None:
     """Return when the view worker has brought every topic to the data topic's present end.
 
-    A new instance's topic begins empty and is then filled from the data topic's beginning. "latest" means nothing in it
-    before
+    A new instance's topic begins empty and is then filled from the data topic's beginning. "latest" means nothing in it before
     that is done. Raises Unavailable after MADE_WITHIN_S: the worker goes on, and asking again later succeeds.
     """
     wanted = list(named)

@@ -23,8 +23,7 @@ from registry.errors import ErrorClass, Problem, Text
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Why a record is in quarantine and what became of it. `key` is None where there is none or the actor may not see
-    it.
+    """Why a record is in quarantine and what became of it. `key` is None where there is none or the actor may not see it.
 
     The record's bytes are at `offset` of the one partition of the contract's dlq topic.
     """

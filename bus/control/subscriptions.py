@@ -6,8 +6,7 @@
 
 Every transition is one transaction with the subscription's row locked, its journal entry and a notice to all processes.
 A grant
-past its end counts as expired at once, whether `expire_due` has written it or not. Handing records over is
-`bus.deliver`.
+past its end counts as expired at once, whether `expire_due` has written it or not. Handing records over is `bus.deliver`.
 """
 
 from __future__ import annotations

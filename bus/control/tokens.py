@@ -1,7 +1,6 @@
 """Access tokens: how a client gets one (OAuth 2 client credentials, RFC 6749 section 4.4) and what one proves.
 
-A token is a JWT signed with Ed25519. It lives `token_ttl_s` and is bound to an agency. The key is made once and shared
-through
+A token is a JWT signed with Ed25519. It lives `token_ttl_s` and is bound to an agency. The key is made once and shared through
 the database. A client that was disabled is refused within `grant_cache_s`, whatever its token says.
 """
 

@@ -1,5 +1,4 @@
-"""Brings the database to the tables that this release expects. Run at every start; nothing happens where they are
-there.
+"""Brings the database to the tables that this release expects. Run at every start; nothing happens where they are there.
 
 A revision is a file in `migrations/versions`, frozen once released. `test_migrate` holds revisions and tables together.
 """
