@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -37,6 +38,13 @@ logger = logging.getLogger(__name__)
 
 ROLES = frozenset({"api", "registry", "worker", "connectors"})
 TICK_S = 1.0
+# Connectors after 50,000 records, at rest: 176 MB with these and no slower, 317 MB without.
+SMALL_AT_REST = {
+    "POLARS_MAX_THREADS": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_TRIM_THRESHOLD_": "1000000",
+}
 DRAIN_S = 5  # what requests under way may still take
 Progress = Callable[[int, int, str], None]
 
@@ -217,9 +225,13 @@ def _start_connectors(data: Path, embedded: Embedded) -> Callable[[], None]:
     if not folder.is_dir() or not any(folder.glob("*.y*ml")):
         return lambda: None
     command = [sys.executable, "-m", "connectors.runner", str(folder)]
-    running = _Connectors(
-        child.start("connectors", command, folder), lambda: child.start("connectors", command, folder)
-    )
+    # Definitions may name variables that hold their secrets; the bus's own are not for them.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LGSP_")}
+
+    def start() -> child.Child:
+        return child.start("connectors", command, folder, env=SMALL_AT_REST | environment)
+
+    running = _Connectors(start(), start)
     embedded.servers.append(("connectors", running, running.start))
     return running.stop
 
