@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from bus.catalogue import ActiveContract, ActiveView, Catalogue, decode, empty
 from bus.errors import LogUnavailable, Text
@@ -34,6 +34,7 @@ from bus.log.writer import Append, Writer
 from bus.model import Clock
 from bus.outlets import Outlet, find_tail, load_outlets, save
 from bus.settings import Settings
+from bus.store.engine import held
 from monitoring import metrics
 from registry.codec import framing
 
@@ -84,8 +85,17 @@ def materialise(plant: Plant, contract: str, changed: threading.Event, stop: thr
     """Work on one contract until `stop`, or until `changed` says that views or instances came or went.
 
     Outlets that lag, since their instance was granted just now, are brought to where the others stand before all go on together.
-    Raises Unavailable errors; the caller starts again, and nothing is lost or done twice.
+    Where another process works on it, this one waits a little and returns. Raises Unavailable errors; the caller starts again,
+    and nothing is lost or done twice.
     """
+    with held(plant.engine, f"views:{contract}") as holder:
+        if holder is None:
+            stop.wait(1.0)
+        else:
+            _work(plant, holder, contract, changed, stop)
+
+
+def _work(plant: Plant, holder: Connection, contract: str, changed: threading.Event, stop: threading.Event) -> None:
     changed.clear()
     active = plant.catalogue.active(contract)
     partitions = plant.topics.partitions(active.data_topic)
@@ -98,9 +108,10 @@ def materialise(plant: Plant, contract: str, changed: threading.Event, stop: thr
     for source in sorted(groups):
         if list(source) != front:
             lagging = make_line(plant, active, groups[source])
-            run(plant, lagging, stop, until=dict(enumerate(front)))
+            if not run(plant, holder, lagging, stop, until=dict(enumerate(front))):
+                return
     if outlets and not stop.is_set():
-        run(plant, make_line(plant, active, outlets), stop, changed=changed)
+        run(plant, holder, make_line(plant, active, outlets), stop, changed=changed)
     else:
         changed.wait(1.0)
 
@@ -169,29 +180,43 @@ def _members(plant: Plant, stage: Stage, outlet: Outlet) -> None:
 
 def run(
     plant: Plant,
+    holder: Connection,
     line: Line,
     stop: threading.Event,
     *,
     until: dict[int, int] | None = None,
     changed: threading.Event | None = None,
-) -> None:
-    """Batch after batch, to `until` or for ever."""
+) -> bool:
+    """Batch after batch, to `until` or for ever; whether it got there. False where the line is outdated, or at `stop`."""
     follower = Follower(plant.connection, line.contract.data_topic, line.source)
     try:
         while not stop.is_set():
             if changed is not None and changed.is_set():
                 changed.clear()
                 if _is_outdated(plant, line):
-                    return
+                    return False
             if until is not None and all(line.source[p] >= offset for p, offset in until.items()):
-                return
+                return True
             records = follower.read(plant.settings.view_batch_records, plant.settings.view_poll_ms / 1000)
             if until is not None:
                 records = records.below(until)
+            if len(records) and _is_newer(plant, line, records):
+                return False
             if len(records):
-                step(plant, line, records)
+                step(plant, holder, line, records)
+        return False
     finally:
         follower.close()
+
+
+def _is_newer(plant: Plant, line: Line, records: Records) -> bool:
+    """Whether records of a version came that is younger than the line: its views may show more than the line's do."""
+    seen = {value[1:5] for value in records.values if value}
+    unknown = {int.from_bytes(one, "big") for one in seen} - set(line.contract.versions)
+    if not unknown:
+        return False
+    plant.catalogue.forget()
+    return not unknown.isdisjoint(plant.catalogue.active(line.contract.contract.id).versions)
 
 
 def _is_outdated(plant: Plant, line: Line) -> bool:
@@ -202,8 +227,8 @@ def _is_outdated(plant: Plant, line: Line) -> bool:
     return now.contract.version != contract.version or topics != {outlet.topic for outlet in line.outlets}
 
 
-def step(plant: Plant, line: Line, records: Records) -> None:
-    """One batch through all views; returns when everything is acknowledged and the positions are stored."""
+def step(plant: Plant, holder: Connection | Engine, line: Line, records: Records) -> None:
+    """One batch through all views; returns when everything is acknowledged and the positions are stored, by `holder`."""
     partitions = np.asarray(records.partitions)
     offsets = np.asarray(records.offsets)
     hashes, contents = key_hashes(records.keys), digests(records.values)
@@ -224,7 +249,7 @@ def step(plant: Plant, line: Line, records: Records) -> None:
     line.contents.put(hashes[last], contents[last])
     repeats = np.bincount(partitions[~fresh], minlength=max(source) + 1)
     _advance(line, source, repeats)
-    save(plant.engine, line.contract.contract.id, line.outlets, list(source))
+    save(holder, line.contract.contract.id, line.outlets, list(source))
     _count(line, records, int(repeats.sum()), plant.clock)
 
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import ARRAY, BigInteger, Engine, Integer, bindparam, select, text
+from sqlalchemy import ARRAY, BigInteger, Connection, Engine, Integer, bindparam, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.types import Text as SqlText
 
@@ -129,7 +129,7 @@ _SAVE = text(
 )
 
 
-def save(engine: Engine, contract: str, outlets: Sequence[Outlet], partitions: Sequence[int]) -> None:
+def save(engine: Engine | Connection, contract: str, outlets: Sequence[Outlet], partitions: Sequence[int]) -> None:
     """Store where the outlets' `partitions` stand now, all or none, and tell the readers who wait.
 
     Raises StoreUnavailable when another worker has moved one of them: this one must begin anew.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, func, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -31,11 +31,25 @@ def make_engine(url: str) -> Engine:
 
 
 @contextmanager
-def transaction(engine: Engine) -> Iterator[Connection]:
-    """One transaction; raises StoreUnavailable (retriable) or DiskFull where the database can't do its part."""
+def transaction(engine: Engine | Connection) -> Iterator[Connection]:
+    """One transaction; raises StoreUnavailable (retriable) or DiskFull where the database can't do its part.
+
+    Given a connection, on that one and no other: what is held by its session is held while the transaction runs.
+    """
+    with told():
+        if isinstance(engine, Connection):
+            with engine.begin():
+                yield engine
+        else:
+            with engine.begin() as connection:
+                yield connection
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """The database's failures as the bus's own."""
     try:
-        with engine.begin() as connection:
-            yield connection
+        yield
     except PoolTimeout as error:
         raise StoreUnavailable(_UNAVAILABLE) from error
     except OperationalError as error:
@@ -46,6 +60,23 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         if error.connection_invalidated:
             raise StoreUnavailable(_UNAVAILABLE) from error
         raise
+
+
+@contextmanager
+def held(engine: Engine, what: str) -> Iterator[Connection | None]:
+    """The only holder of `what` among all processes, as a connection whose session holds it; None where another one has it.
+
+    It ends with the session, however that ends: who writes on this very connection writes only while it holds.
+    """
+    with told():
+        connection = engine.connect()
+    try:
+        with transaction(connection):
+            got = connection.scalar(select(func.pg_try_advisory_lock(func.hashtextextended(what, 0))))
+        yield connection if got else None
+    finally:
+        connection.invalidate()  # the session ends, and with it the lock
+        connection.close()
 
 
 _UNAVAILABLE = Text("the database does not answer; try again", "cơ sở dữ liệu không phản hồi; hãy thử lại")

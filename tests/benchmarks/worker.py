@@ -79,7 +79,7 @@ def _work(bus: Running, records: int, views: list[str] | None) -> float:
     done, began = 0, time.monotonic()
     while done < records:
         found = follower.read(runtime.settings.view_batch_records, 5.0)
-        step(runtime.plant, line, found)
+        step(runtime.plant, runtime.engine, line, found)
         done += len(found)
     took = time.monotonic() - began
     follower.close()

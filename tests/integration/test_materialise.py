@@ -40,7 +40,7 @@ def work_once(bus: Running, plant: Plant) -> None:
     topic = active.data_topic
     end = bus.runtime.topics.end_offsets([topic])
     for records in scan(plant.connection, {topic: outlets[0].source}, end):
-        step(plant, line, records)
+        step(plant, plant.engine, line, records)
 
 
 def run_workers(bus: Running) -> None:
@@ -110,6 +110,33 @@ def test_a_batch_that_was_cut_in_the_middle_is_completed(still: Running) -> None
     new = Counter(view_records(still, identity)) - Counter(before[identity.topic])
     assert new.total() == 51
     assert len({key for _, key, _ in new}) == 50, "each once, and one deleted again"
+
+
+def test_of_two_workers_one_works_and_the_other_takes_over_when_it_ends(still: Running) -> None:
+    run_workers(still)
+    before = {outlet.topic: len(view_records(still, outlet)) for outlet in outlets_of(still)}
+    first, second = threading.Event(), threading.Event()
+    arguments = (still.runtime.plant, still.contract, threading.Event())
+    crew = [threading.Thread(target=_insist, args=(*arguments, stop)) for stop in (first, second)]
+    for worker in crew:
+        worker.start()
+    for round_ in range(10):
+        still["publisher"].publish(still.contract, [resident(2_000 + round_ * 20 + i) for i in range(20)])
+        if round_ == 5:
+            first.set()
+    for stop in (first, second):
+        threading.Event().wait(0.2)
+        stop.set()
+    for worker in crew:
+        worker.join()
+    run_workers(still)
+    identity = next(o for o in outlets_of(still) if o.view_name == "identity")
+    assert len(view_records(still, identity)) == before[identity.topic] + 200
+
+
+def _insist(plant: Plant, contract: str, changed: threading.Event, stop: threading.Event) -> None:
+    while not stop.is_set():
+        materialise(plant, contract, changed, stop)
 
 
 def test_two_workers_cannot_both_move_the_views_on(still: Running) -> None:
