@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -26,6 +26,7 @@ from bus.model import Actor, Clock, Op, Receipt, Rejection
 from bus.settings import Settings
 from bus.store.engine import transaction
 from bus.store.tables import receipts
+from bus.turns import Turns
 from monitoring import metrics
 from registry.codec import framing
 from registry.errors import ErrorClass
@@ -55,6 +56,7 @@ class Door:
     clock: Clock
     settings: Settings
     caches: dict[str, DoorCache] | None
+    turns: Turns = field(default_factory=Turns)  # of idempotency keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,13 @@ def publish(door: Door, actor: Actor, active: ActiveContract, batch: Batch) -> R
     Raises registry.errors.BodyInvalid for a body that can't be cut into records, TooLarge, Conflict for an idempotency key used
     with another body, LogUnavailable or StoreUnavailable when nothing may count as accepted: sending the same again is safe then.
     """
-    if batch.idempotency_key and (earlier := _earlier_receipt(door, actor, active, batch)):
-        return earlier
+    if not batch.idempotency_key:
+        return _publish(door, actor, active, batch)
+    with door.turns.of((actor.client_id, active.contract.id, batch.idempotency_key)):
+        return _earlier_receipt(door, actor, active, batch) or _publish(door, actor, active, batch)
+
+
+def _publish(door: Door, actor: Actor, active: ActiveContract, batch: Batch) -> Receipt:
     parsed = _parse(door, active, batch)
     rejections, kept = _judge(door, active, parsed, batch.op)
     keys, values = _encode(active, parsed.frame.filter(kept), batch.op)
@@ -101,7 +108,7 @@ def publish(door: Door, actor: Actor, active: ActiveContract, batch: Batch) -> R
     try:
         _record(door, actor, active, batch, receipt, keys, positions, letters.offsets)
     except IntegrityError:
-        # The same idempotency key at the same moment; the records it repeated are silent for subscribers.
+        # The same idempotency key at the same moment, by another process; the records it repeated are silent for subscribers.
         if batch.idempotency_key and (earlier := _earlier_receipt(door, actor, active, batch)):
             return earlier
         raise
