@@ -100,7 +100,7 @@ def _work(plant: Plant, holder: Connection, contract: str, changed: threading.Ev
     active = plant.catalogue.active(contract)
     partitions = plant.topics.partitions(active.data_topic)
     outlets = load_outlets(plant.engine, active.contract.id, active.contract.major, partitions)
-    _recover(plant, outlets)
+    _recover(plant, holder, contract, outlets)
     groups: dict[tuple[int, ...], list[Outlet]] = defaultdict(list)
     for outlet in outlets:
         groups[tuple(outlet.source)].append(outlet)
@@ -116,13 +116,15 @@ def _work(plant: Plant, holder: Connection, contract: str, changed: threading.Ev
         changed.wait(1.0)
 
 
-def _recover(plant: Plant, outlets: Sequence[Outlet]) -> None:
+def _recover(plant: Plant, holder: Connection, contract: str, outlets: Sequence[Outlet]) -> None:
     """Find out what each view topic holds beyond the stored position; see the module's text."""
-    ends = plant.topics.end_offsets([o.topic for o in outlets])
+    topics = [outlet.topic for outlet in outlets]
+    begins, ends = plant.topics.start_offsets(topics), plant.topics.end_offsets(topics)
     for outlet in outlets:
-        end = ends[outlet.topic]
-        if outlet.view != end:
-            find_tail(plant.connection, outlet, end)
+        if outlet.view != ends[outlet.topic]:
+            find_tail(plant.connection, outlet, begins[outlet.topic], ends[outlet.topic])
+            found = [p for p, source in enumerate(outlet.source) if source != outlet.stored_source[p]]
+            save(holder, contract, [outlet], found)
             logger.info("%s: %d records written before a crash are recognised", outlet.topic, outlet.tail_records)
 
 

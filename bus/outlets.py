@@ -14,6 +14,7 @@ from sqlalchemy.types import Text as SqlText
 
 from bus.errors import StoreUnavailable, Text
 from bus.log.connection import KafkaConnection
+from bus.log.position import SOURCE_HEADER, parse_source
 from bus.log.reader import scan
 from bus.store.engine import transaction
 from bus.store.events import APPENDED, notify
@@ -106,11 +107,23 @@ def load_outlets(engine: Engine, contract: str, major: int, partitions: int) -> 
     return outlets
 
 
-def find_tail(connection: KafkaConnection, outlet: Outlet, end: Sequence[int]) -> None:
-    """Read what the topic holds from the stored position to `end`."""
-    for records in scan(connection, {outlet.topic: outlet.view}, {outlet.topic: list(end)}):
-        for partition, key, value in zip(records.partitions, records.keys, records.values, strict=True):
-            outlet.tail.setdefault(partition, []).append((key, value))
+def find_tail(connection: KafkaConnection, outlet: Outlet, begin: Sequence[int], end: Sequence[int]) -> None:
+    """Read what the topic holds from the stored position to `end`; `begin` is the first offset that it still has.
+
+    Where a partition has no stored position although its topic has records (the database lost it), the topic's own word
+    counts: the last `lgsp-source` in it says what is out, and only what follows that is tail. How the records before were
+    divided into filtered and repeated is lost then; they count as filtered.
+    """
+    start = [max(b, v) for b, v in zip(begin, outlet.view, strict=True)]
+    lost = {p for p, source in enumerate(outlet.source) if source == 0}
+    for records in scan(connection, {outlet.topic: start}, {outlet.topic: list(end)}, with_headers=bool(lost)):
+        for i, partition in enumerate(records.partitions):
+            outlet.tail.setdefault(partition, []).append((records.keys[i], records.values[i]))
+            if partition in lost and (said := dict(records.headers[i] or ()).get(SOURCE_HEADER)):
+                _, outlet.source[partition] = parse_source(said)
+                outlet.view[partition] = records.offsets[i] + 1
+                outlet.filtered[partition] = outlet.source[partition] - outlet.view[partition]
+                outlet.tail[partition].clear()
 
 
 _SAVE = text(

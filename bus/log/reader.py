@@ -229,7 +229,9 @@ def _raise_unless_passing(error: KafkaError) -> None:
     ) from KafkaException(error)
 
 
-def scan(connection: KafkaConnection, start: Positions, end: Positions) -> Iterator[Records]:
+def scan(
+    connection: KafkaConnection, start: Positions, end: Positions, *, with_headers: bool = False
+) -> Iterator[Records]:
     """Every record from `start` to before `end`, in pieces, each partition in its order; what a worker rebuilds its memory from.
 
     All of `end` was acknowledged before. Raises LogUnavailable when nothing comes for a while.
@@ -259,7 +261,7 @@ def scan(connection: KafkaConnection, start: Positions, end: Positions) -> Itera
                         del going[place]
             if found:
                 deadline = time.monotonic() + READ_TIMEOUT_S
-                yield Records.of(found)
+                yield Records.of(found, with_headers=with_headers)
             elif time.monotonic() > deadline:
                 raise LogUnavailable(
                     Text("Kafka does not hand over; try again", "Kafka không trả dữ liệu; hãy thử lại")

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
+from sqlalchemy import delete
 
 from bus.embedded.kafka import KafkaAddress
 from bus.errors import StoreUnavailable
@@ -17,6 +18,7 @@ from bus.materialise import Plant, make_line, materialise, step
 from bus.model import Op
 from bus.outlets import Outlet, load_outlets, save
 from bus.store.engine import make_engine
+from bus.store.tables import view_positions
 from tests.running import Running, resident, running_bus
 
 
@@ -110,6 +112,25 @@ def test_a_batch_that_was_cut_in_the_middle_is_completed(still: Running) -> None
     new = Counter(view_records(still, identity)) - Counter(before[identity.topic])
     assert new.total() == 51
     assert len({key for _, key, _ in new}) == 50, "each once, and one deleted again"
+
+
+def test_when_the_database_lost_the_positions_the_topics_own_word_counts(still: Running) -> None:
+    still["publisher"].publish(still.contract, [resident(3_000 + i) for i in range(30)])
+    run_workers(still)
+    before = {outlet.topic: view_records(still, outlet) for outlet in outlets_of(still)}
+    stood = {outlet.topic: (outlet.source, outlet.view) for outlet in outlets_of(still)}
+    with still.runtime.engine.begin() as connection:
+        topics = [outlet.topic for outlet in outlets_of(still)]
+        connection.execute(delete(view_positions).where(view_positions.c.topic.in_(topics)))
+    run_workers(still)
+    still["publisher"].publish(still.contract, [resident(3_100)])
+    run_workers(still)
+    for outlet in outlets_of(still):
+        records = view_records(still, outlet)
+        assert Counter(records) >= Counter(before[outlet.topic])
+        assert len(records) - len(before[outlet.topic]) <= 1, "nothing is written a second time"
+        assert sum(outlet.source) == sum(stood[outlet.topic][0]) + 1
+        assert sum(outlet.view) == len(records)
 
 
 def test_of_two_workers_one_works_and_the_other_takes_over_when_it_ends(still: Running) -> None:
