@@ -26,6 +26,7 @@ from bus.control.clients import first_administrator
 from bus.control.subscriptions import expire_due
 from bus.embedded import child, ports
 from bus.embedded.folder import DataFolder, write_private
+from bus.embedded.frugal import be_frugal
 from bus.embedded.kafka import EmbeddedKafka
 from bus.embedded.postgres import EmbeddedPostgres
 from bus.errors import InvalidRequest, LgspError, Text
@@ -95,6 +96,7 @@ def up(
     an unknown role.
     """
     _check_roles(roles)
+    be_frugal()
     with DataFolder.open(settings.data) as folder, contextlib.ExitStack() as stack:
         if "api" in roles:
             ports.claim(settings.port, "--port", settings.host)
