@@ -2,5 +2,6 @@
 
 from tests.running import bus
 from tests.servers import kafka, postgres_dsn, postgres_module_dsn, postgres_server
+from tests.user import still_well, user
 
-__all__ = ["bus", "kafka", "postgres_dsn", "postgres_module_dsn", "postgres_server"]
+__all__ = ["bus", "kafka", "postgres_dsn", "postgres_module_dsn", "postgres_server", "still_well", "user"]

@@ -151,7 +151,8 @@ async def _registry(request: Request, error: Exception) -> JSONResponse:
 async def _validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     problems = [
-        Problem(_path(one["loc"]), str(one["type"]), _pydantic(one)) for one in error.errors()[:PROBLEMS_SHOWN_MAX]
+        Problem(_path(one["loc"]) if one["type"] != "json_invalid" else "body", str(one["type"]), _pydantic(one))
+        for one in error.errors()[:PROBLEMS_SHOWN_MAX]
     ]
     paths = ", ".join(problem.path for problem in problems[:5])
     detail = Text(f"not valid: {paths}", f"không hợp lệ: {paths}")
@@ -239,7 +240,9 @@ def _pydantic(error: dict[str, Any]) -> Text:
         "list_type": Text("expected a list", "cần một danh sách"),
         "dict_type": Text("expected an object", "cần một đối tượng"),
         "model_attributes_type": Text("expected an object", "cần một đối tượng"),
-        "json_invalid": Text("is not valid JSON", "không phải JSON hợp lệ"),
+        "json_invalid": Text(
+            f"is not valid JSON at character {error['loc'][-1]}", f"không phải JSON hợp lệ ở ký tự {error['loc'][-1]}"
+        ),
         "string_too_long": Text(
             f"expected at most {context.get('max_length')} characters", f"tối đa {context.get('max_length')} ký tự"
         ),
