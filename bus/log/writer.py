@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 IN_FLIGHT_RECORDS_MAX = 200_000  # what one process may hold unacknowledged; then append() waits
 PIECE_RECORDS = 10_000
+RENEWAL_S = 5.0
 PARTITION_BY_KEY = -1
 Header = tuple[str, bytes]
 
@@ -41,25 +43,23 @@ class Append:
     each: bool = False
     error: KafkaError | None = None
     _done: threading.Event = field(default_factory=threading.Event)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def delivered(self, error: KafkaError | None, message: Any) -> None:
-        """Kafka's word on one record: on the polling thread, or on the caller's when the queue refused it."""
-        with self._lock:
-            if error is not None:
-                self.error = error
+        """Kafka's word on one record. On the polling thread alone, so that nothing here needs a lock."""
+        if error is not None:
+            self.error = error
+        else:
+            partition, offset = message.partition(), message.offset()
+            if self.each:
+                self.offsets.append(offset)
+            span = self.positions.get(partition)
+            if span is None:
+                self.positions[partition] = [offset, offset + 1]
             else:
-                partition, offset = message.partition(), message.offset()
-                if self.each:
-                    self.offsets.append(offset)
-                span = self.positions.get(partition)
-                if span is None:
-                    self.positions[partition] = [offset, offset + 1]
-                else:
-                    span[1] = offset + 1
-            self.expected -= 1
-            if self.expected == 0:
-                self._done.set()
+                span[1] = offset + 1
+        self.expected -= 1
+        if self.expected == 0:
+            self._done.set()
 
     def wait(self, timeout_s: float) -> dict[int, list[int]]:
         """Raises LogUnavailable when not all records were acknowledged in time: none of them counts as accepted then."""
@@ -116,6 +116,9 @@ class Writer:
         self._room = threading.BoundedSemaphore(IN_FLIGHT_RECORDS_MAX // PIECE_RECORDS)
         self._producer = Producer(self._settings)
         self._fatal = False
+        self._refused: deque[tuple[_Piece, KafkaError]] = (
+            deque()
+        )  # what the queue didn't take, told on the polling thread too
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="log-writer", daemon=True)
         self._thread.start()
@@ -153,10 +156,10 @@ class Writer:
         return append
 
     def close(self) -> None:
-        """Wait for what is under way, then end the polling."""
-        self._producer.flush(self.timeout_s)
+        """Wait for what is under way; nobody appends any more."""
         self._closed.set()
         self._thread.join()
+        self._producer.flush(self.timeout_s)
 
     def _put(
         self,
@@ -181,13 +184,16 @@ class Writer:
                 else:
                     produce(topic, values[i], keys[i], where, delivered, timestamp=at)
             except KafkaException as error:
-                piece.failed(error.args[0])
+                self._refused.append((piece, error.args[0]))
             except BufferError:
-                piece.failed(KafkaError(KafkaError._QUEUE_FULL))
+                self._refused.append((piece, KafkaError(KafkaError._QUEUE_FULL)))
 
     def _poll(self) -> None:
         while not self._closed.is_set():
             self._producer.poll(0.1)
+            while self._refused:
+                piece, error = self._refused.popleft()
+                piece.delivered(error, None)
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
@@ -198,28 +204,24 @@ class Writer:
     def _renew_if_fatal(self) -> None:
         if self._fatal:
             logger.warning("the producer is beyond use; a new one takes over")
-            self._producer.flush(0)
-            self._producer = Producer(self._settings)
+            used, self._producer = self._producer, Producer(self._settings)
             self._fatal = False
+            used.purge()  # what it still held is told as failed, on this thread: the polling one has the new producer
+            used.flush(RENEWAL_S)
 
 
 class _Piece:
     """Counts one piece's acknowledgements and gives its room back when the last has come."""
 
-    __slots__ = ("_append", "_left", "_lock", "_room")
+    __slots__ = ("_append", "_left", "_room")
 
     def __init__(self, append: Append, records: int, room: threading.BoundedSemaphore) -> None:
         self._append = append
         self._left = records
         self._room = room
-        self._lock = threading.Lock()
 
     def delivered(self, error: KafkaError | None, message: Any) -> None:
         self._append.delivered(error, message)
-        with self._lock:
-            self._left -= 1
-            if self._left == 0:
-                self._room.release()
-
-    def failed(self, error: KafkaError) -> None:
-        self.delivered(error, None)
+        self._left -= 1
+        if self._left == 0:
+            self._room.release()
