@@ -25,8 +25,27 @@ def read_settings(given: Mapping[str, Any], as_json: bool) -> Settings:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         problems = tuple(
-            Problem(f"LGSP_{'_'.join(map(str, one['loc'])).upper()}", one["type"], Text(one["msg"], one["msg"]))
+            Problem(
+                f"LGSP_{'_'.join(map(str, one['loc'])).upper()}",
+                one["type"],
+                _expected(one["type"], one.get("ctx", {})),
+            )
             for one in error.errors(include_input=False, include_url=False)
         )
     detail = ", ".join(one.path for one in problems)
     raise told(Trouble(Exit.USAGE, 400, "setting_invalid", detail, False, problems), as_json)
+
+
+def _expected(kind: str, context: Mapping[str, Any]) -> Text:
+    """Pydantic's finding in both languages, without what was found."""
+    limits = {
+        "less_than_equal": ("at most", "tối đa", "le"),
+        "greater_than_equal": ("at least", "tối thiểu", "ge"),
+        "greater_than": ("more than", "lớn hơn", "gt"),
+    }
+    if kind in limits:
+        en, vi, name = limits[kind]
+        return Text(f"expected {en} {context[name]}", f"cần {vi} {context[name]}")
+    if kind.startswith(("int_", "float_")) or kind == "finite_number":
+        return Text("expected a number", "cần một số")
+    return Text(f"not valid ({kind})", f"không hợp lệ ({kind})")
