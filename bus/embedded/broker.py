@@ -11,6 +11,9 @@ MECHANISM = "SCRAM-SHA-512"
 NODE_ID = 1
 
 
+TEMPORARY = "tmp"  # in the broker's folder, emptied at each start
+
+
 def jvm_options(heap_mb: int) -> list[str]:
     return [
         f"-Xmx{heap_mb}m",
@@ -24,6 +27,8 @@ def jvm_options(heap_mb: int) -> list[str]:
         "-XX:MaxHeapFreeRatio=30",  # gives memory back after a burst
         "-XX:+ExitOnOutOfMemoryError",  # a broker without memory must end, not linger
         "-XX:ErrorFile=kafka-crash.log",
+        f"-Djava.io.tmpdir={TEMPORARY}",  # native parts unpack themselves; a killed broker leaves them, and not in /tmp
+        "-XX:-UsePerfData",
         "--sun-misc-unsafe-memory-access=allow",  # Kafka 4.3 unmaps its indexes by it; without this Java warns
         "--enable-native-access=ALL-UNNAMED",  # zstd, lz4 and snappy are native
         "-Djava.awt.headless=true",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import signal
 import socket
 import time
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bus.embedded import child, jars, ports
-from bus.embedded.broker import ADMIN, MECHANISM, jvm_options, server_properties
+from bus.embedded.broker import ADMIN, MECHANISM, TEMPORARY, jvm_options, server_properties
 from bus.embedded.download import Progress
 from bus.embedded.folder import hold, secrets_at, write_private
 from bus.errors import EmbeddedError
@@ -97,6 +98,8 @@ class EmbeddedKafka:
         self._lock = hold(self.folder)
         try:
             child.stop_leftover(self.folder, "kafka", signal.SIGTERM, GRACE_S)
+            shutil.rmtree(self.folder / TEMPORARY, ignore_errors=True)
+            (self.folder / TEMPORARY).mkdir(mode=0o700)
             return self._start(command, secrets_at(self.folder / "secrets.json", SECRETS, make=not self.laid))
         except BaseException:
             self.stop()
