@@ -77,6 +77,8 @@ class Embedded:
                     logger.warning("%s is back", name)
                 except LgspError as error:
                     logger.error("%s did not start again: %s", name, error.code)
+                except OSError as error:  # a full disk has no room for a pid either
+                    logger.error("%s did not start again: %s", name, error.strerror)
 
     def stop(self) -> None:
         for _, server, _ in reversed(self.servers):
