@@ -19,6 +19,7 @@ from bus.log.connection import KafkaConnection
 from bus.log.position import Positions
 
 READ_TIMEOUT_S = 10.0
+POOL_WAIT_MS = 100  # a consumer that is moved must first let its last request come back
 Place = tuple[str, int]  # topic, partition
 TICK_S = 0.1
 
@@ -64,7 +65,9 @@ class Records:
         )
 
 
-def _consumer(connection: KafkaConnection, *, prefetch_kbytes: int, prefetch_records: int) -> Consumer:
+def _consumer(
+    connection: KafkaConnection, *, prefetch_kbytes: int, prefetch_records: int, wait_ms: int = 250
+) -> Consumer:
     return Consumer(
         connection.librdkafka()
         | {
@@ -78,7 +81,7 @@ def _consumer(connection: KafkaConnection, *, prefetch_kbytes: int, prefetch_rec
             "queued.min.messages": prefetch_records,
             "queued.max.messages.kbytes": prefetch_kbytes,
             "fetch.message.max.bytes": 4 * 2**20,
-            "fetch.wait.max.ms": 250,
+            "fetch.wait.max.ms": wait_ms,
             "check.crcs": True,
         }
     )
@@ -113,6 +116,8 @@ class Readers:
 
     def __init__(self, connection: KafkaConnection, consumers_max: int) -> None:
         self._connection = connection
+        self._consumers_max = consumers_max
+        self._made = 0
         self._free = threading.Semaphore(consumers_max)
         self._idle: list[tuple[Consumer, dict[Place, int]]] = []
         self._lock = threading.Lock()
@@ -131,41 +136,59 @@ class Readers:
         }
         if not wanted:
             return Records()
-        with self._borrow(wanted) as (consumer, reached):
-            return _read(consumer, wanted, records_max, with_headers, reached)
+        places = {(topic, p): begin for topic, offsets in start.items() for p, begin in enumerate(offsets)}
+        with self._borrow(places) as (consumer, reached):
+            records, exact = _read(consumer, wanted, records_max, with_headers)
+            if exact:  # where the consumer stands is known, so that the next read that begins there needn't move it
+                reached |= places
+                for topic, partition, offset in zip(records.topics, records.partitions, records.offsets, strict=True):
+                    reached[topic, partition] = offset + 1
+        return records
 
     def close(self) -> None:
         with self._lock:
             for consumer, _ in self._idle:
                 consumer.close()
+            self._made -= len(self._idle)
             self._idle.clear()
 
     @contextmanager
-    def _borrow(self, wanted: Mapping[Place, tuple[int, int]]) -> Iterator[tuple[Consumer, dict[Place, int]]]:
-        """A consumer assigned to what is wanted: the one that stands just there, else any, moved."""
+    def _borrow(self, places: Mapping[Place, int]) -> Iterator[tuple[Consumer, dict[Place, int]]]:
+        """A consumer that stands at `places`: one that is there already, waiting for what comes, else one that is moved there.
+
+        It's assigned to all places of the reader, those without news too: the next record may come in any of them.
+        """
         if not self._free.acquire(timeout=READ_TIMEOUT_S):
             raise LogUnavailable(
                 Text("too many readers at once; try again", "quá nhiều lượt đọc cùng lúc; hãy thử lại")
             )
         try:
-            with self._lock:
-                at = next((i for i, (_, stands) in enumerate(self._idle) if _stands_at(stands, wanted)), None)
-                found = self._idle.pop(at if at is not None else 0) if self._idle else None
-            consumer = (
-                found[0] if found else _consumer(self._connection, prefetch_kbytes=8_192, prefetch_records=20_000)
-            )
-            if at is None:
-                consumer.assign([TopicPartition(t, p, begin) for (t, p), (begin, _) in wanted.items()])
+            consumer = self._choose(places)
             reached: dict[Place, int] = {}
             try:
                 yield consumer, reached
             except BaseException:
                 consumer.close()
+                with self._lock:
+                    self._made -= 1
                 raise
             with self._lock:
                 self._idle.append((consumer, reached))
         finally:
             self._free.release()
+
+    def _choose(self, places: Mapping[Place, int]) -> Consumer:
+        with self._lock:
+            at = next((i for i, (_, stands) in enumerate(self._idle) if stands == places), None)
+            if at is not None:
+                return self._idle.pop(at)[0]
+            full = self._made >= self._consumers_max and self._idle
+            consumer = self._idle.pop(0)[0] if full else None  # the one that rests longest
+            self._made += consumer is None
+        if consumer is None:
+            consumer = _consumer(self._connection, prefetch_kbytes=8_192, prefetch_records=20_000, wait_ms=POOL_WAIT_MS)
+        consumer.assign([TopicPartition(topic, p, begin) for (topic, p), begin in places.items()])
+        return consumer
 
 
 def _read(
@@ -173,14 +196,16 @@ def _read(
     wanted: Mapping[Place, tuple[int, int]],
     records_max: int,
     with_headers: bool,
-    reached: dict[Place, int],
-) -> Records:
+) -> tuple[Records, bool]:
+    """The records, and whether the consumer took no more than those."""
     taken: list[Any] = []
     going = dict(wanted)
     over = False
     deadline = time.monotonic() + READ_TIMEOUT_S
     while going and len(taken) < records_max:
-        messages = consumer.consume(min(records_max - len(taken), 10_000), TICK_S if not taken else 0.02)
+        # consume(n) waits for n or the timeout: asked for just what is there, it returns with the last of it.
+        there = sum(after - begin for begin, after in wanted.values()) - len(taken)
+        messages = consumer.consume(max(1, min(records_max - len(taken), there, 10_000)), TICK_S if not taken else 0.02)
         if not messages and time.monotonic() > deadline:
             raise LogUnavailable(Text("Kafka does not hand over; try again", "Kafka không trả dữ liệu; hãy thử lại"))
         for message in messages:
@@ -201,16 +226,7 @@ def _read(
             if message.offset() + 1 >= wanted[place][1]:
                 going.pop(place, None)
     taken.sort(key=lambda m: (m.topic(), m.partition(), m.offset()))
-    records = Records.of(taken, with_headers=with_headers)
-    if not over:  # where the consumer stands is known, so that the next read that begins there needn't move it
-        reached |= {place: begin for place, (begin, _) in wanted.items()}
-        for topic, partition, offset in zip(records.topics, records.partitions, records.offsets, strict=True):
-            reached[topic, partition] = offset + 1
-    return records
-
-
-def _stands_at(stands: Mapping[Place, int], wanted: Mapping[Place, tuple[int, int]]) -> bool:
-    return all(stands.get(place) == begin for place, (begin, _) in wanted.items())
+    return Records.of(taken, with_headers=with_headers), not over
 
 
 def _raise_unless_passing(error: KafkaError) -> None:
