@@ -305,7 +305,10 @@ def _arithmetic(left: Typed, right: Typed, sign: str) -> Typed:
     a, b = left.expr.cast(pl.Int128), right.expr.cast(pl.Int128)
     if sign in "+-*":
         return Typed({"+": a + b, "-": a - b, "*": a * b}[sign].cast(INT, strict=False), INT)
-    # CEL cuts towards zero, Polars floors.
+    # CEL cuts towards zero, Polars floors. Each mention of an operand repeats all of its expression, so they are few.
+    if isinstance(right.constant, int) and right.constant > 0:
+        cut = a.abs() // b if sign == "/" else a.abs() % b
+        return Typed((cut * a.sign()).cast(INT, strict=False), INT)
     zero = pl.lit(0, dtype=pl.Int128)
     divisor = pl.when(b != 0).then(pl.when(b < 0).then(zero - b).otherwise(b))
     positive = pl.when(a < 0).then(zero - a).otherwise(a) // divisor

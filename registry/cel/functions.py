@@ -129,6 +129,10 @@ def _substring(args: list[Typed]) -> Typed:
     _want("substring", args, (STRING,), (INT,), *([(INT,)] if len(args) > 2 else []))
     text, start = args[0].expr, args[1].expr
     size = text.str.len_chars().cast(INT)
+    if len(args) > 2 and isinstance(first := args[1].constant, int) and isinstance(after := args[2].constant, int):
+        if not 0 <= first <= after:
+            return Typed(pl.lit(None, dtype=STRING), STRING)
+        return Typed(pl.when(size >= after).then(text.str.slice(first, after - first)), STRING)
     end = args[2].expr if len(args) > 2 else size
     inside = (start >= 0) & (start <= end) & (end <= size)
     return Typed(pl.when(inside).then(text.str.slice(start, (end - start).clip(0))), STRING)
@@ -141,8 +145,7 @@ def _int(args: list[Typed]) -> Typed:
     if len(args) == 1 and args[0].dtype == INT:
         return args[0]
     _want("int", args, (STRING,))
-    text = args[0].expr
-    return Typed(pl.when(text.str.contains(r"\A-?[0-9]{1,18}\z")).then(text.cast(INT, strict=False)), INT)
+    return Typed(args[0].expr.str.extract(r"\A(-?[0-9]{1,18})\z").cast(INT, strict=False), INT)
 
 
 def _double(args: list[Typed]) -> Typed:
