@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+KNOCK_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,21 @@ class KafkaConnection:
             settings["ssl.ca.location"] = str(self.ca_file)
         return settings
 
+    def knock(self) -> None:
+        """Raises OSError where no bootstrap broker takes a connection: at once, where the client libraries go on trying."""
+        refused: OSError | None = None
+        for address in self.bootstrap.split(","):
+            host, _, port = address.strip().rpartition(":")
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
+            except ValueError:
+                refused = OSError("a bootstrap broker is named without its port")
+            except OSError as error:
+                refused = error
+            else:
+                return
+        raise refused or OSError("no bootstrap broker is named")
+
     def admin(self) -> dict[str, Any]:
         """Settings of kafka-python's admin client."""
         settings: dict[str, Any] = {
@@ -47,6 +65,7 @@ class KafkaConnection:
             "security_protocol": self._protocol,
             "client_id": "lgsp-admin",
             "request_timeout_ms": 15_000,
+            "bootstrap_timeout_ms": 5_000,  # whoever asks holds up the others who do
             "reconnect_backoff_max_ms": 1_000,
         }
         if self.username:

@@ -60,6 +60,19 @@ def subject(topic: str) -> str:
     return f"{topic}-value"
 
 
+class _Admin(KafkaAdminClient):  # type: ignore[misc]  # the library has no types
+    """One whose failed start leaves nothing behind: kafka-python 3.0 keeps its thread, which goes on knocking for ever."""
+
+    _closed = False
+
+    def __init__(self, **configs: Any) -> None:
+        try:
+            super().__init__(**configs)
+        except BaseException:
+            self.close()
+            raise
+
+
 class Topics:
     """Makes topics and asks for their offsets. Safe for threads: one administrative connection, one request at a time."""
 
@@ -181,7 +194,8 @@ class Topics:
         with self._lock:
             try:
                 if self._admin is None:
-                    self._admin = KafkaAdminClient(**self._connection.admin())
+                    self._connection.knock()
+                    self._admin = _Admin(**self._connection.admin())
                 return question(self._admin)
             except (TopicAlreadyExistsError, UnknownTopicOrPartitionError):
                 raise

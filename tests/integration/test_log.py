@@ -160,3 +160,13 @@ def test_no_acknowledgement_means_a_retriable_error(kafka: KafkaAddress) -> None
         append.wait(5)
     assert refused.value.retriable
     nowhere.close()
+
+
+def test_brokers_that_do_not_answer_leave_no_thread_behind() -> None:
+    before = set(threading.enumerate())
+    nowhere = Topics(KafkaConnection("127.0.0.1:9"), Settings())
+    for _ in range(2):
+        with pytest.raises(LogUnavailable):
+            nowhere.ping()
+    nowhere.close()
+    assert set(threading.enumerate()) <= before
