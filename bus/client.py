@@ -38,6 +38,8 @@ AVRO = "application/avro"
 TIMEOUT = httpx.Timeout(connect=5.0, read=90.0, write=90.0, pool=30.0)
 TOKEN_MARGIN_S = 20.0  # renewed before it ends, so that no request is refused for a token that died on the way
 
+_LOTS = random.Random()  # noqa: S311 -- spreads clients out; no secret, and not the lots that the whole process shares
+
 
 class ApiError(Exception):
     """The bus said no. `errors` point at paths of what was sent; `retriable` says whether trying again can help."""
@@ -470,7 +472,7 @@ def _can_help(error: BaseException) -> bool:
 def _wait_s(state: tenacity.RetryCallState, retry: Retry) -> float:
     """Doubling with jitter up to the policy's cap, and never sooner than the bus asks for."""
     doubled = min(retry.wait_max_s, retry.wait_first_s * 2.0 ** min(state.attempt_number - 1, 30))
-    jittered = doubled * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads clients out; no secret
+    jittered = doubled * _LOTS.uniform(0.5, 1.0)
     error = state.outcome.exception() if state.outcome else None
     return max(jittered, (error.retry_after_s or 0.0) if isinstance(error, ApiError) else 0.0)
 

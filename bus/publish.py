@@ -102,7 +102,7 @@ def _publish(door: Door, actor: Actor, active: ActiveContract, batch: Batch) -> 
     )
     positions = append.wait(door.writer.timeout_s)
     letters.wait(door.writer.timeout_s)
-    if claim is not None and door.caches is not None:
+    if door.caches is not None:
         door.caches[active.data_topic].settle(claim)
     receipt = Receipt(receipt_id, len(keys) - duplicates, duplicates, tuple(rejections))
     try:
@@ -200,13 +200,9 @@ def _refuse_oversize(
 
 def _append(
     door: Door, active: ActiveContract, keys: list[bytes], values: list[bytes | None]
-) -> tuple[Append, Claim | None, int]:
+) -> tuple[Append, Claim, int]:
     """Put the fresh records in the log's queue, in order; what repeats within the batch or in the cache is left out."""
-    cache = (
-        DoorCache(len(keys))
-        if door.caches is None
-        else door.caches.setdefault(active.data_topic, DoorCache(door.settings.door_cache_records))
-    )
+    cache = _cache(door, active.data_topic, len(keys))
     hashes, contents = key_hashes(keys), digests(values)
     with cache.lock:
         claim = cache.claim(hashes, contents)
@@ -215,6 +211,14 @@ def _append(
         fresh = claim.fresh.nonzero()[0].tolist()
         append = door.writer.append(active.data_topic, [keys[i] for i in fresh], [values[i] for i in fresh])
     return append, claim, len(keys) - len(fresh)
+
+
+def _cache(door: Door, topic: str, records: int) -> DoorCache:
+    """The topic's memory, made at its first batch; one for this batch alone where there are other doors."""
+    if door.caches is None:
+        return DoorCache(records)
+    cache = door.caches.get(topic)
+    return cache or door.caches.setdefault(topic, DoorCache(door.settings.door_cache_records))
 
 
 def _record(
